@@ -1,0 +1,25 @@
+# Runs inside `cmake --install`: copies hebb/hebb.h and every hebb header that it reaches.
+# SOURCE_DIR and INCLUDE_DIR come from install.cmake.
+cmake_minimum_required(VERSION 3.25)
+set(todo hebb/hebb.h)
+set(public "")
+while(todo)
+  list(POP_FRONT todo header)
+  if(header IN_LIST public)
+    continue()
+  endif()
+  list(APPEND public ${header})
+  file(STRINGS ${SOURCE_DIR}/${header} lines REGEX "^#include")
+  foreach(line IN LISTS lines)
+    if(line MATCHES "^#include [\"<](hebb/[^\">]+)")
+      list(APPEND todo ${CMAKE_MATCH_1})
+    elseif(line MATCHES "^#include (\".*|<.*[/.].*)")  # the standard library's headers have neither / nor .
+      message(FATAL_ERROR "${header}: a public header may include only hebb and the standard library, "
+                          "found ${CMAKE_MATCH_1}")
+    endif()
+  endforeach()
+endwhile()
+foreach(header IN LISTS public)
+  get_filename_component(folder ${header} DIRECTORY)
+  file(INSTALL ${SOURCE_DIR}/${header} DESTINATION ${CMAKE_INSTALL_PREFIX}/${INCLUDE_DIR}/${folder})
+endforeach()

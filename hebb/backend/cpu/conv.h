@@ -1,0 +1,29 @@
+// Two-dimensional convolution and its two gradients on raw NCHW pointers, for every stride, dilation, padding
+// and number of groups. They are matrix products over cache-sized blocks of pixels; depthwise convolutions,
+// whose products would be a single row, have a direct path. Results do not depend on the number of threads.
+#pragma once
+#include <cstdint>
+
+namespace hebb::cpu {
+
+/// Sizes of a convolution. x is [batch, in_channels, in_h, in_w], y is [batch, out_channels, out_h, out_w] and
+/// the weight [out_channels, in_channels / groups, kernel_h, kernel_w]. Zeros surround x: `pad_top` rows above
+/// it, `pad_left` columns left of it, and as many below and to the right as out_h and out_w need.
+struct ConvShape {
+  int64_t batch, in_channels, in_h, in_w, out_channels, out_h, out_w, kernel_h, kernel_w;
+  int64_t stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w, groups;
+};
+
+/// y = x * w (+ bias[out_channel]); `bias` may be null. T is float or double.
+template <class T>
+void conv2d_forward(const ConvShape& shape, const T* x, const T* w, const T* bias, T* y);
+
+/// Overwrites gx with the gradient with respect to x, given that of y.
+template <class T>
+void conv2d_input_grad(const ConvShape& shape, const T* gy, const T* w, T* gx);
+
+/// Overwrites gw with the gradient with respect to w, given that of y.
+template <class T>
+void conv2d_weight_grad(const ConvShape& shape, const T* gy, const T* x, T* gw);
+
+}  // namespace hebb::cpu

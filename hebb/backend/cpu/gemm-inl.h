@@ -1,0 +1,215 @@
+// The micro-kernel of all matrix products: one tile of C in registers, its sum over a block of k, and what
+// happens to the sum at the end. Compiled once for every instruction set (no include guard: see the toggle).
+#if defined(HEBB_BACKEND_CPU_GEMM_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef HEBB_BACKEND_CPU_GEMM_INL_H_
+#undef HEBB_BACKEND_CPU_GEMM_INL_H_
+#else
+#define HEBB_BACKEND_CPU_GEMM_INL_H_
+#endif
+
+#include <hwy/highway.h>
+
+#include <array>
+#include <cstdint>
+#include <utility>
+
+// Accumulators stay in registers only when every loop over them is unrolled.
+#undef HEBB_UNROLL
+#define HEBB_UNROLL _Pragma("GCC unroll 16")
+
+HWY_BEFORE_NAMESPACE();
+namespace hebb::cpu {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+template <class T>
+using Tag = hn::ScalableTag<T>;
+template <class T>
+using Vec = hn::Vec<Tag<T>>;
+template <class T>
+constexpr int kLanes = static_cast<int>(hn::MaxLanes(Tag<T>()));
+
+/// Columns of a tile: two vectors, so that each broadcast element of A is used twice.
+template <class T>
+constexpr int kTileColumns = 2 * kLanes<T>;
+
+// Rows of a tile, by the number of vector registers: rows * 2 sums, 2 vectors of B and one of A must fit.
+// With A packed fewer rows start sooner at the same speed; with A in place more rows read B less often.
+#if HWY_TARGET == HWY_AVX3 || HWY_ARCH_ARM_A64
+constexpr int kMaxTileRows = 12, kPackedTileRows = 8;
+#elif HWY_TARGET == HWY_EMU128 || HWY_TARGET == HWY_SCALAR
+constexpr int kMaxTileRows = 4, kPackedTileRows = 4;
+#else
+constexpr int kMaxTileRows = 6, kPackedTileRows = 6;
+#endif
+
+// Masked lanes are neither read nor written. Elsewhere Highway blends whole vectors, which would touch
+// memory beyond the end of a matrix, or elements that another thread writes.
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
+constexpr bool kMasksGuardMemory = true;
+#else
+constexpr bool kMasksGuardMemory = false;
+#endif
+// Whether the micro-kernel may load the ragged last vector of B under a mask at no cost.
+constexpr bool kMaskedTileLoads = HWY_TARGET == HWY_AVX3;
+
+/// The first n lanes from p, zeros behind them; reads no more than n elements.
+template <class T>
+HWY_INLINE Vec<T> load_first(const T* p, int64_t n) {
+  const Tag<T> d;
+  if (n >= kLanes<T>) return hn::LoadU(d, p);
+  if constexpr (kMasksGuardMemory) {
+    return hn::MaskedLoad(hn::FirstN(d, static_cast<size_t>(n)), d, p);
+  } else {
+    alignas(64) T lanes[kLanes<T>] = {};
+    for (int64_t i = 0; i < n; ++i) lanes[i] = p[i];
+    return hn::Load(d, lanes);
+  }
+}
+
+/// Writes the first n lanes to p and nothing else.
+template <class T>
+HWY_INLINE void store_first(Vec<T> v, T* p, int64_t n) {
+  const Tag<T> d;
+  if (n >= kLanes<T>) return hn::StoreU(v, d, p);
+  if constexpr (kMasksGuardMemory) {
+    hn::BlendedStore(v, hn::FirstN(d, static_cast<size_t>(n)), d, p);
+  } else {
+    alignas(64) T lanes[kLanes<T>];
+    hn::Store(v, d, lanes);
+    for (int64_t i = 0; i < n; ++i) p[i] = lanes[i];
+  }
+}
+
+/// What happens to a tile once its block of k is summed.
+template <class T>
+struct TileEnd {
+  bool accumulate = false;
+  bool fetch_c = false;         // C is likely in no near cache: fetch it while the sum runs
+  const T* row_bias = nullptr;  // one value a row of the tile
+  const T* col_bias = nullptr;  // one value a column
+};
+
+/// Where the micro-kernel finds element (i, k) of A: kRows at a[i * stride + k], kColumns at a[k * stride +
+/// i].
+enum class ALayout { kRows, kColumns };
+
+/// The rows of A that a tile reads, as one pointer for every third row: the two rows that follow are reached
+/// with the stride as an index, so that 12 rows leave registers for everything else. The empty asm keeps the
+/// compiler from rewriting the pointers as one base and many offsets, which it would spill.
+template <class T, int Rows, ALayout Layout>
+class TileRows {
+ public:
+  HWY_INLINE TileRows(const T* a, int64_t stride) : stride_(stride) {
+    HEBB_UNROLL for (int g = 0; g < kGroups; ++g) {
+      rows_[g] = a + 3 * g * stride;
+      asm("" : "+r"(rows_[g]));
+    }
+  }
+  HWY_INLINE const T* row(int i) const {
+    if constexpr (Layout == ALayout::kColumns) return rows_[0] + i;
+    return rows_[i / 3] + i % 3 * stride_;
+  }
+  HWY_INLINE void next_k() {
+    HEBB_UNROLL for (int g = 0; g < kGroups; ++g) rows_[g] += Layout == ALayout::kColumns ? stride_ : 1;
+  }
+
+ private:
+  static constexpr int kGroups = Layout == ALayout::kColumns ? 1 : (Rows + 2) / 3;
+  const T* rows_[kGroups];
+  int64_t stride_;
+};
+
+/// c[i][j] (+)= sum over k of a(i, k) * b[k * b_stride + j], for Rows rows and Vectors vectors of columns, of
+/// which the last holds `last` columns. Each block is summed from zero and then added to C.
+template <class T, int Rows, int Vectors, ALayout Layout>
+void multiply_tile(int64_t depth, const T* HWY_RESTRICT a, int64_t a_stride, const T* HWY_RESTRICT b,
+                   int64_t b_stride, T* HWY_RESTRICT c, int64_t ldc, int last, const TileEnd<T>& end) {
+  constexpr int L = kLanes<T>;
+  const Tag<T> d;
+  Vec<T> sum[Rows][Vectors];
+  HEBB_UNROLL for (int i = 0; i < Rows; ++i) {
+    HEBB_UNROLL for (int j = 0; j < Vectors; ++j) sum[i][j] = hn::Zero(d);
+  }
+  if (end.fetch_c) {
+    HEBB_UNROLL for (int i = 0; i < Rows; ++i) {
+      HEBB_UNROLL for (int j = 0; j < Vectors; ++j) __builtin_prefetch(c + i * ldc + j * L, 1);
+    }
+  }
+  [[maybe_unused]] const auto last_mask = hn::FirstN(d, static_cast<size_t>(last));
+  TileRows<T, Rows, Layout> rows(a, a_stride);
+  for (int64_t k = 0; k < depth; ++k) {
+    Vec<T> bv[Vectors];
+    HEBB_UNROLL for (int j = 0; j < Vectors; ++j) {
+      if (kMaskedTileLoads && j == Vectors - 1) {
+        bv[j] = hn::MaskedLoad(last_mask, d, b + j * L);
+      } else {
+        bv[j] = hn::LoadU(d, b + j * L);
+      }
+    }
+    HEBB_UNROLL for (int i = 0; i < Rows; ++i) {
+      const Vec<T> av = hn::Set(d, *rows.row(i));
+      HEBB_UNROLL for (int j = 0; j < Vectors; ++j) sum[i][j] = hn::MulAdd(av, bv[j], sum[i][j]);
+    }
+    rows.next_k();
+    b += b_stride;
+  }
+
+  const bool full = last == L;
+  if (end.accumulate) {
+    HEBB_UNROLL for (int i = 0; i < Rows; ++i) {
+      HEBB_UNROLL for (int j = 0; j < Vectors; ++j) {
+        const T* p = c + i * ldc + j * L;
+        sum[i][j] = hn::Add(sum[i][j], full || j < Vectors - 1 ? hn::LoadU(d, p) : load_first(p, last));
+      }
+    }
+  }
+  if (end.col_bias) {
+    HEBB_UNROLL for (int j = 0; j < Vectors; ++j) {
+      const T* p = end.col_bias + j * L;
+      const Vec<T> bias = full || j < Vectors - 1 ? hn::LoadU(d, p) : load_first(p, last);
+      HEBB_UNROLL for (int i = 0; i < Rows; ++i) sum[i][j] = hn::Add(sum[i][j], bias);
+    }
+  }
+  if (end.row_bias) {
+    HEBB_UNROLL for (int i = 0; i < Rows; ++i) {
+      const Vec<T> bias = hn::Set(d, end.row_bias[i]);
+      HEBB_UNROLL for (int j = 0; j < Vectors; ++j) sum[i][j] = hn::Add(sum[i][j], bias);
+    }
+  }
+  if (full) {
+    HEBB_UNROLL for (int i = 0; i < Rows; ++i) {
+      HEBB_UNROLL for (int j = 0; j < Vectors; ++j) hn::StoreU(sum[i][j], d, c + i * ldc + j * L);
+    }
+  } else {
+    HEBB_UNROLL for (int i = 0; i < Rows; ++i) {
+      HEBB_UNROLL for (int j = 0; j < Vectors - 1; ++j) hn::StoreU(sum[i][j], d, c + i * ldc + j * L);
+      store_first(sum[i][Vectors - 1], c + i * ldc + (Vectors - 1) * L, last);
+    }
+  }
+}
+
+template <class T>
+using TileKernel = void (*)(int64_t, const T*, int64_t, const T*, int64_t, T*, int64_t, int,
+                            const TileEnd<T>&);
+
+template <class T, int Vectors, ALayout Layout, int... I>
+constexpr std::array<TileKernel<T>, sizeof...(I)> tile_kernels(std::integer_sequence<int, I...>) {
+  return {&multiply_tile<T, I + 1, Vectors, Layout>...};
+}
+
+/// The micro-kernel for a tile of `rows` rows (1 to kMaxTileRows) and 1 or 2 vectors of columns.
+template <class T>
+HWY_INLINE TileKernel<T> tile_kernel(ALayout layout, int64_t rows, int vectors) {
+  using Heights = std::make_integer_sequence<int, kMaxTileRows>;
+  static constexpr std::array<TileKernel<T>, kMaxTileRows> kTable[2][2] = {
+      {tile_kernels<T, 1, ALayout::kRows>(Heights()), tile_kernels<T, 2, ALayout::kRows>(Heights())},
+      {tile_kernels<T, 1, ALayout::kColumns>(Heights()), tile_kernels<T, 2, ALayout::kColumns>(Heights())}};
+  return kTable[layout == ALayout::kColumns][vectors - 1][static_cast<size_t>(rows - 1)];
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace hebb::cpu
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard

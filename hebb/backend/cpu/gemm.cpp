@@ -1,0 +1,443 @@
+// Blocking, threads and choice of instruction set for matrix products. Loops, from the outside: columns of C
+// (B packed for them), blocks of k, blocks of rows (A packed, in the second-level cache), then panels of
+// columns and tiles. Every block of k is summed from zero and added to C in order, and where the blocks are
+// cut depends on k alone, so an element has the same bits whatever tile, thread or path computes it.
+#include "hebb/backend/cpu/gemm.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <new>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+#include "hebb/core/parallel.h"
+
+// Vectors of a length unknown to the compiler cannot be held in arrays; those machines run their
+// fixed-length targets.
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "hebb/backend/cpu/gemm.cpp"
+#include <hwy/foreach_target.h>  // must come before highway.h
+#include <hwy/highway.h>
+
+#include "hebb/backend/cpu/gemm-inl.h"
+#include "hebb/backend/cpu/pack-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace hebb::cpu {
+namespace HWY_NAMESPACE {
+
+constexpr int64_t kBlockRows = 96;       // of A: with a block of k, a third of the second-level cache
+constexpr int64_t kBlockColumns = 1024;  // of B packed at a time
+template <class T>
+constexpr int64_t kBlockDepth = 2048 / static_cast<int64_t>(sizeof(T));
+// Rows of packed A start an odd number of cache lines apart, panels of B too: powers of two would all fall
+// on the same few sets of the first-level cache.
+template <class T>
+constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
+template <class T>
+constexpr int64_t kPackedRowStride = kBlockDepth<T> + kLine<T>;
+
+/// k cut into equal blocks, multiples of 16, at most kBlockDepth. Depends on k alone: sums do too.
+template <class T>
+struct DepthBlocks {
+  int64_t total, length, count;
+  explicit DepthBlocks(int64_t k) : total(k) {
+    const int64_t least = std::max<int64_t>(1, (k + kBlockDepth<T> - 1) / kBlockDepth<T>);
+    length = std::max<int64_t>(16, ((k + least - 1) / least + 15) / 16 * 16);
+    count = std::max<int64_t>(1, (k + length - 1) / length);
+  }
+  int64_t begin(int64_t i) const { return i * length; }
+  int64_t size(int64_t i) const { return std::min(length, total - i * length); }
+};
+
+/// A piece of a matrix to be brought into the second-level cache, a few lines after each tile.
+class Prefetcher {
+ public:
+  void set(const void* p, int64_t stride, int64_t rows, int64_t bytes, int64_t tiles) {
+    const auto address = reinterpret_cast<uintptr_t>(p);
+    row_ = reinterpret_cast<const char*>(address & ~uintptr_t{63});
+    bytes_ = bytes + static_cast<int64_t>(address & 63);
+    stride_ = stride;
+    at_ = 0;
+    left_ = rows * ((bytes_ + 63) / 64);
+    per_tile_ = (left_ + tiles - 1) / std::max<int64_t>(1, tiles);
+  }
+  void step() {
+    if (left_ == 0) return;
+    int64_t n = std::min(per_tile_, left_);
+    left_ -= n;
+    for (; n > 0; --n) {
+      __builtin_prefetch(row_ + at_, 0, 2);
+      at_ += 64;
+      if (at_ >= bytes_) {
+        at_ = 0;
+        row_ += stride_;
+      }
+    }
+  }
+
+ private:
+  const char* row_ = nullptr;
+  int64_t stride_ = 0, bytes_ = 0, at_ = 0, left_ = 0, per_tile_ = 0;
+};
+
+template <class T>
+HWY_INLINE const T* a_at(const Gemm<T>& g, int64_t i, int64_t k) {
+  return g.trans_a ? g.a + k * g.lda + i : g.a + i * g.lda + k;
+}
+template <class T>
+HWY_INLINE const T* b_at(const Gemm<T>& g, int64_t k, int64_t j) {
+  return g.trans_b ? g.b + j * g.ldb + k : g.b + k * g.ldb + j;
+}
+
+/// One vector wide or two, and how many columns the last vector of the panel at column j of n holds.
+template <class T>
+struct PanelShape {
+  int vectors, last;
+  explicit PanelShape(int64_t left) {
+    const int n = static_cast<int>(std::min<int64_t>(kTileColumns<T>, left));
+    vectors = n > kLanes<T> ? 2 : 1;
+    last = n - (vectors - 1) * kLanes<T>;
+  }
+};
+
+/// Rows [m0, m1) by columns [n0, n1) of a product, computed by one thread.
+template <class T>
+class BlockedProduct {
+ public:
+  BlockedProduct(const Gemm<T>& g, int64_t m0, int64_t m1, int64_t n0, int64_t n1)
+      : g_(g), m0_(m0), m1_(m1), n0_(n0), n1_(n1), depths_(g.k), row_blocks_(m1 - m0, kBlockRows) {
+    // Packing pays when many panels of columns reuse it, or when rows a multiple of 4 KiB apart would
+    // evict each other.
+    const int64_t panels = (n1 - n0 + kTileColumns<T> - 1) / kTileColumns<T>;
+    const bool a_aliases = g.lda * sizeof(T) % 4096 == 0, b_aliases = g.ldb * sizeof(T) % 4096 == 0;
+    pack_a_ = a_aliases || panels > (g.trans_a ? 8 : 3);
+    // A panel of B in place is short pieces of rows: with narrow vectors they waste lines of the first-level
+    // cache unless few tiles read them.
+    const bool few_tiles = m1 - m0 <= 4 * kMaxTileRows || kTileColumns<T> * sizeof(T) > 64;
+    pack_b_ = g.trans_b || g.n % kLanes<T> != 0 || b_aliases || !few_tiles;
+    tile_rows_ = pack_a_ ? kPackedTileRows : kMaxTileRows;
+    layout_ = g.trans_a ? ALayout::kColumns : ALayout::kRows;
+    constexpr int64_t kLarge = 1 << 19;
+    large_a_ = g.m * g.k * static_cast<int64_t>(sizeof(T)) >= kLarge;
+    large_b_ = g.n * g.k * static_cast<int64_t>(sizeof(T)) >= kLarge;
+    large_c_ = g.m * g.n * static_cast<int64_t>(sizeof(T)) >= 8 * kLarge;
+  }
+
+  void run() {
+    for (int64_t j = n0_; j < n1_; j += kBlockColumns) {
+      for (int64_t block = 0; block < depths_.count; ++block) run_columns(j, block);
+    }
+  }
+
+ private:
+  // Columns [j0_, j0_ + columns_) and one block of k.
+  void run_columns(int64_t j, int64_t block) {
+    j0_ = j;
+    columns_ = std::min(kBlockColumns, n1_ - j);
+    panels_ = (columns_ + kTileColumns<T> - 1) / kTileColumns<T>;
+    k0_ = depths_.begin(block);
+    depth_ = depths_.size(block);
+    if (pack_b_) {
+      b_panel_stride_ = depth_ * kTileColumns<T> + kLine<T>;
+      T* out = static_cast<T*>(thread_scratch(
+          ScratchUse::kGemmB, sizeof(T) * static_cast<size_t>((panels_ + 1) * b_panel_stride_)));
+      if (g_.trans_b) {
+        pack_b_transposed(b_at(g_, k0_, j0_), g_.ldb, columns_, depth_, out, b_panel_stride_);
+      } else {
+        pack_b(b_at(g_, k0_, j0_), g_.ldb, columns_, depth_, out, b_panel_stride_);
+      }
+      b_ = out;
+    } else {
+      b_ = b_at(g_, k0_, j0_);
+      b_panel_stride_ = kTileColumns<T>;
+    }
+    const bool last_block = block == depths_.count - 1;
+    end_.accumulate = g_.accumulate || block > 0;
+    end_.fetch_c = end_.accumulate || large_c_;
+    col_bias_ = last_block ? g_.col_bias : nullptr;
+    row_bias_ = last_block ? g_.row_bias : nullptr;
+    for (int64_t i = 0; i < row_blocks_.count; ++i) run_rows(i, block);
+  }
+
+  void run_rows(int64_t row_block, int64_t block) {
+    const int64_t i0 = m0_ + row_blocks_.begin(row_block);
+    const EqualPieces pieces(row_blocks_.size(row_block), tile_rows_);
+    plan_prefetch(row_block, block, pieces.count * panels_);
+    const int64_t b_bytes = columns_ * depth_ * static_cast<int64_t>(sizeof(T));
+    const bool a_panels_once = pack_a_ && !g_.trans_a && m1_ - m0_ >= 512 && b_bytes <= (512 << 10);
+    T* packed = nullptr;
+    int64_t panel_stride = 0;
+    if (pack_a_) {
+      packed = static_cast<T*>(thread_scratch(ScratchUse::kGemmA, kPackedABytes));
+      if (g_.trans_a) {
+        const int64_t lines = (kPackedTileRows * depth_ + kLanes<T>) / kLine<T> + 1;
+        panel_stride = (lines | 1) * kLine<T>;
+        pack_a_columns(a_at(g_, i0, k0_), g_.lda, pieces, depth_, packed, panel_stride);
+      } else {
+        panel_stride = kPackedTileRows * kPackedRowStride<T>;
+        if (!a_panels_once) {
+          for (int64_t p = 0; p < pieces.count; ++p) {
+            pack_a_rows(a_at(g_, i0 + pieces.begin(p), k0_), g_.lda, pieces.size(p), depth_,
+                        packed + p * panel_stride, kPackedRowStride<T>);
+          }
+        }
+      }
+    }
+    const int64_t a_stride = !pack_a_ ? g_.lda : g_.trans_a ? kPackedTileRows : kPackedRowStride<T>;
+    const bool by_rows = depth_ <= (g_.trans_a ? 128 : 32) && b_bytes <= (256 << 10);
+    if (a_panels_once) {  // many rows, B in the second-level cache: a panel of A is packed just before use
+      for (int64_t p = 0; p < pieces.count; ++p) {
+        pack_a_rows(a_at(g_, i0 + pieces.begin(p), k0_), g_.lda, pieces.size(p), depth_, packed,
+                    kPackedRowStride<T>);
+        for (int64_t j = 0; j < panels_; ++j) tile(i0 + pieces.begin(p), pieces.size(p), j, packed, a_stride);
+      }
+    } else if (by_rows) {  // short sums are bound by writing C: write it by whole rows
+      for (int64_t p = 0; p < pieces.count; ++p) {
+        const int64_t i = i0 + pieces.begin(p);
+        const T* a = pack_a_ ? packed + p * panel_stride : a_at(g_, i, k0_);
+        for (int64_t j = 0; j < panels_; ++j) tile(i, pieces.size(p), j, a, a_stride);
+      }
+    } else {  // a panel of B stays near while A streams by
+      for (int64_t j = 0; j < panels_; ++j) {
+        for (int64_t p = 0; p < pieces.count; ++p) {
+          const int64_t i = i0 + pieces.begin(p);
+          tile(i, pieces.size(p), j, pack_a_ ? packed + p * panel_stride : a_at(g_, i, k0_), a_stride);
+        }
+      }
+    }
+  }
+
+  HWY_INLINE void tile(int64_t i, int64_t rows, int64_t panel, const T* a, int64_t a_stride) {
+    const int64_t j = panel * kTileColumns<T>;
+    const PanelShape<T> shape(columns_ - j);
+    TileEnd<T> end = end_;
+    if (col_bias_) end.col_bias = col_bias_ + j0_ + j;
+    if (row_bias_) end.row_bias = row_bias_ + i;
+    const int64_t b_stride = pack_b_ ? shape.vectors * kLanes<T> : g_.ldb;
+    tile_kernel<T>(layout_, rows, shape.vectors)(depth_, a, a_stride, b_ + panel * b_panel_stride_, b_stride,
+                                                 g_.c + i * g_.ldc + j0_ + j, g_.ldc, shape.last, end);
+    next_a_.step();
+    next_b_.step();
+  }
+
+  // While this block is computed, the next block of A comes nearer; with the last block of rows, B's too.
+  void plan_prefetch(int64_t row_block, int64_t block, int64_t tiles) {
+    next_a_ = next_b_ = Prefetcher();
+    const bool last_rows = row_block + 1 == row_blocks_.count;
+    const int64_t next_rows = last_rows ? 0 : row_block + 1, next_block = last_rows ? block + 1 : block;
+    if (next_block == depths_.count) return;
+    constexpr int64_t kSize = sizeof(T);
+    const int64_t k = depths_.begin(next_block), depth = depths_.size(next_block);
+    if (large_a_ && (row_blocks_.count > 1 || last_rows)) {
+      const T* a = a_at(g_, m0_ + row_blocks_.begin(next_rows), k);
+      const int64_t rows = row_blocks_.size(next_rows);
+      next_a_.set(a, g_.lda * kSize, g_.trans_a ? depth : rows, (g_.trans_a ? rows : depth) * kSize, tiles);
+    }
+    if (large_b_ && last_rows) {
+      next_b_.set(b_at(g_, k, j0_), g_.ldb * kSize, g_.trans_b ? columns_ : depth,
+                  (g_.trans_b ? depth : columns_) * kSize, tiles);
+    }
+  }
+
+  // Enough panels for kBlockRows rows in either layout, however the pieces fall.
+  static constexpr size_t kPackedABytes =
+      sizeof(T) * static_cast<size_t>((kBlockRows / kPackedTileRows + 2) * (kPackedTileRows + 1) *
+                                      (kPackedRowStride<T> + kLine<T>));
+
+  const Gemm<T>& g_;
+  const int64_t m0_, m1_, n0_, n1_;
+  const DepthBlocks<T> depths_;
+  const EqualPieces row_blocks_;
+  bool pack_a_, pack_b_, large_a_, large_b_, large_c_;
+  int64_t tile_rows_;
+  ALayout layout_;
+  // Of the columns and the block of k at hand:
+  int64_t j0_, columns_, panels_, k0_, depth_, b_panel_stride_;
+  const T* b_;
+  const T *row_bias_, *col_bias_;
+  TileEnd<T> end_;
+  Prefetcher next_a_, next_b_;
+};
+
+/// A product too small to be worth packing or planning: A in place, B in place unless it must be turned or
+/// padded.
+template <class T>
+void multiply_small(const Gemm<T>& g) {
+  const DepthBlocks<T> depths(g.k);
+  const EqualPieces pieces(g.m, kMaxTileRows);
+  const ALayout layout = g.trans_a ? ALayout::kColumns : ALayout::kRows;
+  alignas(64) T panel[kBlockDepth<T> * kTileColumns<T>];
+  for (int64_t j = 0; j < g.n; j += kTileColumns<T>) {
+    const PanelShape<T> shape(g.n - j);
+    const bool pack = g.trans_b || (!kMaskedTileLoads && shape.last < kLanes<T>);
+    for (int64_t block = 0; block < depths.count; ++block) {
+      const int64_t k0 = depths.begin(block), depth = depths.size(block);
+      const T* b = b_at(g, k0, j);
+      int64_t b_stride = g.ldb;
+      if (pack) {
+        const int64_t n = std::min<int64_t>(kTileColumns<T>, g.n - j);
+        if (g.trans_b) {
+          pack_b_transposed(b, g.ldb, n, depth, panel, 0);
+        } else {
+          pack_b(b, g.ldb, n, depth, panel, 0);
+        }
+        b = panel;
+        b_stride = shape.vectors * kLanes<T>;
+      }
+      const bool last_block = block == depths.count - 1;
+      TileEnd<T> end;
+      end.accumulate = g.accumulate || block > 0;
+      end.col_bias = last_block && g.col_bias ? g.col_bias + j : nullptr;
+      for (int64_t p = 0; p < pieces.count; ++p) {
+        const int64_t i = pieces.begin(p);
+        end.row_bias = last_block && g.row_bias ? g.row_bias + i : nullptr;
+        tile_kernel<T>(layout, pieces.size(p), shape.vectors)(depth, a_at(g, i, k0), g.lda, b, b_stride,
+                                                              g.c + i * g.ldc + j, g.ldc, shape.last, end);
+      }
+    }
+  }
+}
+
+// Highway exports plain functions, so each type has its own.
+void multiply_small_f32(const Gemm<float>& g) { multiply_small(g); }
+void multiply_small_f64(const Gemm<double>& g) { multiply_small(g); }
+void multiply_range_f32(const Gemm<float>& g, int64_t m0, int64_t m1, int64_t n0, int64_t n1) {
+  BlockedProduct<float>(g, m0, m1, n0, n1).run();
+}
+void multiply_range_f64(const Gemm<double>& g, int64_t m0, int64_t m1, int64_t n0, int64_t n1) {
+  BlockedProduct<double>(g, m0, m1, n0, n1).run();
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace hebb::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace hebb::cpu {
+namespace {
+
+HWY_EXPORT(multiply_small_f32);
+HWY_EXPORT(multiply_small_f64);
+HWY_EXPORT(multiply_range_f32);
+HWY_EXPORT(multiply_range_f64);
+
+void multiply_small(const Gemm<float>& g) { HWY_DYNAMIC_DISPATCH(multiply_small_f32)(g); }
+void multiply_small(const Gemm<double>& g) { HWY_DYNAMIC_DISPATCH(multiply_small_f64)(g); }
+void multiply_range(const Gemm<float>& g, int64_t m0, int64_t m1, int64_t n0, int64_t n1) {
+  HWY_DYNAMIC_DISPATCH(multiply_range_f32)(g, m0, m1, n0, n1);
+}
+void multiply_range(const Gemm<double>& g, int64_t m0, int64_t m1, int64_t n0, int64_t n1) {
+  HWY_DYNAMIC_DISPATCH(multiply_range_f64)(g, m0, m1, n0, n1);
+}
+
+constexpr double kSmallProduct = 40000;    // multiplications that are done before a plan is made
+constexpr double kThreadWork = 50000;      // multiplications that pay for one more thread
+constexpr int64_t kColumnUnit = 128;       // bytes of a row of C: threads share no cache line
+constexpr double kPackCost = 1;            // of an element read or packed, in units of ...
+constexpr double kMultiplyCost = 1. / 16;  // ... which a multiplication takes this much
+constexpr double kSplitRowCost = 64;       // of cutting a row of C between threads
+
+template <class T>
+double multiplications(const Gemm<T>& g) {
+  return static_cast<double>(g.m) * static_cast<double>(g.n) * static_cast<double>(g.k);
+}
+
+/// How rows and columns are dealt to threads: never k, since sums must not depend on the threads.
+struct Grid {
+  int64_t rows = 1, columns = 1;
+};
+
+template <class T>
+Grid choose_grid(const Gemm<T>& g, int64_t threads) {
+  const int64_t unit = kColumnUnit / static_cast<int64_t>(sizeof(T));
+  const int64_t units = (g.n + unit - 1) / unit;
+  Grid best;
+  double best_cost = -1;
+  for (int64_t rows = 1; rows <= std::min(threads, g.m); ++rows) {
+    const int64_t columns = std::min(threads / rows, units);
+    const auto m = static_cast<double>((g.m + rows - 1) / rows);
+    const auto n = static_cast<double>((units + columns - 1) / columns * unit);
+    const auto k = static_cast<double>(g.k);
+    const double cost =
+        m * n * k * kMultiplyCost + (m + n) * k * kPackCost + (columns > 1 ? m * kSplitRowCost : 0);
+    if (best_cost < 0 || cost < best_cost) {
+      best_cost = cost;
+      best = {rows, columns};
+    }
+  }
+  return best;
+}
+
+class ScratchBuffer {
+ public:
+  ScratchBuffer() = default;
+  ScratchBuffer(const ScratchBuffer&) = delete;
+  ScratchBuffer& operator=(const ScratchBuffer&) = delete;
+  ~ScratchBuffer() { std::free(data_); }
+
+  void* reserve(size_t bytes) {
+    if (bytes > size_) {
+      // Large pages, where the system has them: packed panels touch many pages in turn.
+      constexpr size_t kPage = 4096, kLargePage = size_t{2} << 20;
+      const size_t align = bytes >= kLargePage / 4 ? kLargePage : kPage;
+      const size_t rounded = (bytes + align - 1) / align * align;
+      std::free(data_);
+      size_ = 0;
+      data_ = std::aligned_alloc(align, rounded);
+      if (!data_) throw std::bad_alloc();
+      size_ = rounded;
+#if defined(__linux__)
+      if (align == kLargePage) madvise(data_, rounded, MADV_HUGEPAGE);
+#endif
+    }
+    return data_;
+  }
+
+ private:
+  void* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+}  // namespace
+
+void* thread_scratch(ScratchUse use, size_t bytes) {
+  thread_local ScratchBuffer buffers[static_cast<size_t>(ScratchUse::kCount)];
+  return buffers[static_cast<size_t>(use)].reserve(bytes);
+}
+
+template <class T>
+void gemm_serial(const Gemm<T>& g) {
+  if (g.m <= 0 || g.n <= 0) return;
+  if (multiplications(g) <= kSmallProduct) return multiply_small(g);
+  multiply_range(g, 0, g.m, 0, g.n);
+}
+
+template <class T>
+void gemm(const Gemm<T>& g) {
+  const double work = multiplications(g);
+  const auto threads = static_cast<int64_t>(std::min<double>(num_threads(), work / kThreadWork));
+  if (threads <= 1) return gemm_serial(g);
+  const Grid grid = choose_grid(g, threads);
+  const int64_t unit = kColumnUnit / static_cast<int64_t>(sizeof(T));
+  const int64_t units = (g.n + unit - 1) / unit;
+  parallel_for(grid.rows * grid.columns, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t part = begin; part < end; ++part) {
+      const int64_t row = part / grid.columns, column = part % grid.columns;
+      multiply_range(g, g.m * row / grid.rows, g.m * (row + 1) / grid.rows,
+                     units * column / grid.columns * unit,
+                     std::min(g.n, units * (column + 1) / grid.columns * unit));
+    }
+  });
+}
+
+template void gemm<float>(const Gemm<float>&);
+template void gemm<double>(const Gemm<double>&);
+template void gemm_serial<float>(const Gemm<float>&);
+template void gemm_serial<double>(const Gemm<double>&);
+
+}  // namespace hebb::cpu
+#endif  // HWY_ONCE

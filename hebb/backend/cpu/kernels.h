@@ -1,0 +1,25 @@
+// Which op runs on which kernel of the cpu backend: one list a family, joined in cpu_backend.cpp.
+#pragma once
+#include <vector>
+
+#include "hebb/op/dispatch.h"
+
+namespace hebb::cpu {
+
+/// Prepares a kernel for an op on dense operands of these specs; returns an empty Kernel where it has none (a type
+/// it does not serve), and the op's decompose or plain kernel runs instead.
+struct KernelEntry {
+  const OpDef* op;
+  Kernel (*prepare)(const Attrs& attrs, SpecPtrs inputs, SpecPtrs outputs);
+};
+
+std::vector<KernelEntry> contract_kernels();  // contract.cpp: matmul, linear, convolutions
+std::vector<KernelEntry> reduce_kernels();    // reduce.cpp
+std::vector<KernelEntry> index_kernels();     // index.cpp: cat, pad, gather, embedding, …
+std::vector<KernelEntry> pool_kernels();      // pool.cpp: pooling, unpooling, upsampling
+std::vector<KernelEntry> norm_kernels();      // norm.cpp: normalisation, softmax
+
+/// Elementwise ops and copies run at once, with any strides. False if the op is neither.
+bool run_elementwise(const OpDef& op, const Attrs& attrs, std::span<const Tensor> inputs, std::span<Tensor> outputs);
+
+}  // namespace hebb::cpu

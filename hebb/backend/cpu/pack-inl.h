@@ -1,0 +1,166 @@
+// Packing: pieces of A and B copied into the order in which the micro-kernel reads them, so that it walks
+// memory in one stream. Transposed operands are turned in registers. Compiled for every instruction set.
+#if defined(HEBB_BACKEND_CPU_PACK_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef HEBB_BACKEND_CPU_PACK_INL_H_
+#undef HEBB_BACKEND_CPU_PACK_INL_H_
+#else
+#define HEBB_BACKEND_CPU_PACK_INL_H_
+#endif
+
+#include <algorithm>
+
+#include "hebb/backend/cpu/gemm-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace hebb::cpu {
+namespace HWY_NAMESPACE {
+
+/// `count` lines cut into equal pieces of at most `most`: the first `longer` ones hold one line more.
+struct EqualPieces {
+  int64_t count, length, longer;
+  EqualPieces(int64_t total, int64_t most)
+      : count((total + most - 1) / most),
+        length(count ? total / count : 0),
+        longer(count ? total % count : 0) {}
+  int64_t begin(int64_t i) const { return i * length + std::min(i, longer); }
+  int64_t size(int64_t i) const { return length + (i < longer ? 1 : 0); }
+};
+
+/// Turns kLanes rows of kLanes elements into columns, in place: v[k] lane i becomes what v[i] lane k was.
+/// 128-bit blocks are transposed inside first, then as elements of a square of blocks.
+template <class T>
+HWY_INLINE void transpose_square([[maybe_unused]] Vec<T> (&v)[kLanes<T>]) {
+#if HWY_TARGET != HWY_SCALAR
+  constexpr int kInBlock = 16 / sizeof(T), kBlocks = kLanes<T> / kInBlock;
+  const Tag<T> d;
+  Vec<T> t[kInBlock][kBlocks];  // t[i][g] block b: element kInBlock * b + i of the rows of group g
+  HEBB_UNROLL for (int g = 0; g < kBlocks; ++g) {
+    const int r = g * kInBlock;
+    if constexpr (kInBlock == 4) {
+      const hn::Repartition<double, Tag<T>> pairs;
+      const auto lo01 = hn::BitCast(pairs, hn::InterleaveLower(d, v[r], v[r + 1]));
+      const auto hi01 = hn::BitCast(pairs, hn::InterleaveUpper(d, v[r], v[r + 1]));
+      const auto lo23 = hn::BitCast(pairs, hn::InterleaveLower(d, v[r + 2], v[r + 3]));
+      const auto hi23 = hn::BitCast(pairs, hn::InterleaveUpper(d, v[r + 2], v[r + 3]));
+      t[0][g] = hn::BitCast(d, hn::InterleaveLower(pairs, lo01, lo23));
+      t[1][g] = hn::BitCast(d, hn::InterleaveUpper(pairs, lo01, lo23));
+      t[2][g] = hn::BitCast(d, hn::InterleaveLower(pairs, hi01, hi23));
+      t[3][g] = hn::BitCast(d, hn::InterleaveUpper(pairs, hi01, hi23));
+    } else {
+      t[0][g] = hn::InterleaveLower(d, v[r], v[r + 1]);
+      t[1][g] = hn::InterleaveUpper(d, v[r], v[r + 1]);
+    }
+  }
+  HEBB_UNROLL for (int i = 0; i < kInBlock; ++i) {
+    if constexpr (kBlocks == 1) {
+      v[i] = t[i][0];
+    } else if constexpr (kBlocks == 2) {
+      v[i] = hn::ConcatLowerLower(d, t[i][1], t[i][0]);
+      v[kInBlock + i] = hn::ConcatUpperUpper(d, t[i][1], t[i][0]);
+    } else {
+      static_assert(kBlocks == 4);
+      const auto even01 = hn::OddEvenBlocks(hn::SwapAdjacentBlocks(t[i][1]), t[i][0]);
+      const auto odd01 = hn::OddEvenBlocks(t[i][1], hn::SwapAdjacentBlocks(t[i][0]));
+      const auto even23 = hn::OddEvenBlocks(hn::SwapAdjacentBlocks(t[i][3]), t[i][2]);
+      const auto odd23 = hn::OddEvenBlocks(t[i][3], hn::SwapAdjacentBlocks(t[i][2]));
+      v[i] = hn::ConcatLowerLower(d, even23, even01);
+      v[kInBlock + i] = hn::ConcatLowerLower(d, odd23, odd01);
+      v[2 * kInBlock + i] = hn::ConcatUpperUpper(d, even23, even01);
+      v[3 * kInBlock + i] = hn::ConcatUpperUpper(d, odd23, odd01);
+    }
+  }
+#endif
+}
+
+/// Copies `rows` rows of `depth` elements; row i goes to out + i * out_stride.
+template <class T>
+void pack_a_rows(const T* a, int64_t lda, int64_t rows, int64_t depth, T* out, int64_t out_stride) {
+  const Tag<T> d;
+  for (int64_t i = 0; i < rows; ++i) {
+    const T* s = a + i * lda;
+    T* q = out + i * out_stride;
+    int64_t k = 0;
+    for (; k + kLanes<T> <= depth; k += kLanes<T>) hn::StoreU(hn::LoadU(d, s + k), d, q + k);
+    if (k < depth) store_first(load_first(s + k, depth - k), q + k, depth - k);
+  }
+}
+
+/// A stored as [k][m]: the rows of each piece become a panel [k][kPackedTileRows]. Whole vectors are written,
+/// over the row of the next k, which is written afterwards: a panel needs kLanes elements behind its end.
+template <class T>
+void pack_a_columns(const T* a, int64_t lda, const EqualPieces& pieces, int64_t depth, T* out,
+                    int64_t panel_stride) {
+  const Tag<T> d;
+  const int64_t m = pieces.begin(pieces.count);
+  for (int64_t k = 0; k < depth; ++k) {
+    const T* s = a + k * lda;
+    for (int64_t p = 0; p < pieces.count; ++p) {
+      const int64_t first = pieces.begin(p), rows = pieces.size(p);
+      T* q = out + p * panel_stride + k * kPackedTileRows;
+      for (int64_t i = 0; i < rows; i += kLanes<T>) {
+        const int64_t left = m - first - i;
+        hn::StoreU(left >= kLanes<T> ? hn::LoadU(d, s + first + i) : load_first(s + first + i, left), d,
+                   q + i);
+      }
+    }
+  }
+}
+
+/// Columns of B in panels of kTileColumns: out[panel][k][width], where the last panel is one vector wide if
+/// that holds its columns. Lanes behind the last column are padding whose values do not matter.
+template <class T>
+void pack_b(const T* b, int64_t ldb, int64_t n, int64_t depth, T* out, int64_t panel_stride) {
+  constexpr int L = kLanes<T>;
+  const Tag<T> d;
+  const int64_t whole = n / (2 * L), rest = n - whole * 2 * L;
+  T* const tail = out + whole * panel_stride;
+  for (int64_t k = 0; k < depth; ++k) {
+    const T* s = b + k * ldb;
+    for (int64_t p = 0; p < whole; ++p) {
+      T* q = out + p * panel_stride + k * 2 * L;
+      hn::StoreU(hn::LoadU(d, s + p * 2 * L), d, q);
+      hn::StoreU(hn::LoadU(d, s + p * 2 * L + L), d, q + L);
+    }
+    s += whole * 2 * L;
+    if (rest > L) {
+      hn::StoreU(hn::LoadU(d, s), d, tail + k * 2 * L);
+      hn::StoreU(load_first(s + L, rest - L), d, tail + k * 2 * L + L);
+    } else if (rest > 0) {
+      hn::StoreU(load_first(s, rest), d, tail + k * L);
+    }
+  }
+}
+
+/// The same panels from B stored as [n][k].
+template <class T>
+void pack_b_transposed(const T* b, int64_t ldb, int64_t n, int64_t depth, T* out, int64_t panel_stride) {
+  constexpr int L = kLanes<T>;
+  const Tag<T> d;
+  for (int64_t j = 0; j < n; j += L) {
+    const int64_t panel = j / (2 * L);
+    const int64_t width = n - panel * 2 * L > L ? 2 * L : L;
+    T* q = out + panel * panel_stride + j % (2 * L);
+    const T* rows[L];  // behind the last column the last one repeats, as padding
+    for (int i = 0; i < L; ++i) rows[i] = b + std::min<int64_t>(j + i, n - 1) * ldb;
+    Vec<T> v[L];
+    int64_t k = 0;
+    for (; k + L <= depth; k += L) {
+      HEBB_UNROLL for (int i = 0; i < L; ++i) v[i] = hn::LoadU(d, rows[i] + k);
+      transpose_square<T>(v);
+      HEBB_UNROLL for (int i = 0; i < L; ++i) hn::StoreU(v[i], d, q + (k + i) * width);
+    }
+    if (k < depth) {
+      HEBB_UNROLL for (int i = 0; i < L; ++i) v[i] = load_first(rows[i] + k, depth - k);
+      transpose_square<T>(v);
+      HEBB_UNROLL for (int i = 0; i < L; ++i) {
+        if (k + i < depth) hn::StoreU(v[i], d, q + (k + i) * width);
+      }
+    }
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace hebb::cpu
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard

@@ -1,0 +1,14 @@
+// Where a tensor's memory is.
+#pragma once
+#include <cstdint>
+
+namespace hebb {
+
+struct Device {
+  enum class Kind : uint8_t { cpu, cuda };
+  Kind kind = Kind::cpu;
+  int8_t index = 0;
+  bool operator==(const Device&) const = default;
+};
+
+}  // namespace hebb

@@ -1,0 +1,116 @@
+// Tensor as text, in the manner of NumPy: aligned columns, long dimensions summarised.
+#include <cmath>
+#include <ostream>
+
+#include "hebb/core/check.h"
+#include "hebb/core/tensor.h"
+
+namespace hebb {
+namespace {
+
+constexpr int64_t kSummarise = 1000;  // elements from which only the edges are printed
+constexpr int64_t kEdge = 3;
+
+struct Printer {
+  const std::vector<double>& values;
+  const std::vector<int64_t>& integers;
+  const Shape& shape;
+  bool floating, boolean, summarise, scientific = false;
+  int decimals = 0;
+  size_t width = 0;
+
+  std::string element(int64_t i) const {
+    if (boolean) return integers[i] ? "True" : "False";
+    if (!floating) return fmt::format("{}", integers[i]);
+    if (!std::isfinite(values[i])) return std::isnan(values[i]) ? "nan" : values[i] < 0 ? "-inf" : "inf";
+    if (scientific) return fmt::format("{:.4e}", values[i]);
+    return decimals == 0 ? fmt::format("{:.0f}.", values[i]) : fmt::format("{:.{}f}", values[i], decimals);
+  }
+
+  // Calls fn(index, skipped) along a dimension; `skipped` where the middle is left out.
+  template <class F>
+  void along(int64_t n, F&& fn) const {
+    const bool cut = summarise && n > 2 * kEdge;
+    for (int64_t i = 0; i < n; ++i) {
+      if (cut && i == kEdge) fn(i, true), i = n - kEdge;
+      fn(i, false);
+    }
+  }
+
+  template <class F>
+  void visit(int dim, int64_t base, F&& fn) const {
+    if (dim == shape.ndim()) return fn(base);
+    along(shape[dim], [&](int64_t i, bool skipped) {
+      if (!skipped) visit(dim + 1, base * shape[dim] + i, fn);
+    });
+  }
+
+  void choose_format() {
+    if (floating) {
+      double largest = 0, smallest = INFINITY;
+      visit(0, 0, [&](int64_t i) {
+        const double v = std::abs(values[i]);
+        if (!std::isfinite(v) || v == 0) return;
+        largest = std::max(largest, v), smallest = std::min(smallest, v);
+      });
+      scientific = largest >= 1e8 || (largest > 0 && (smallest < 1e-4 || largest / smallest > 1e3));
+      if (!scientific)
+        visit(0, 0, [&](int64_t i) {
+          while (decimals < 4 && std::isfinite(values[i]) &&
+                 std::abs(values[i] -
+                          std::round(values[i] * std::pow(10, decimals)) / std::pow(10, decimals)) > 5e-6)
+            ++decimals;
+        });
+    }
+    visit(0, 0, [&](int64_t i) { width = std::max(width, element(i).size()); });
+  }
+
+  void write(std::string& out, int dim, int64_t base, size_t indent) const {
+    if (dim == shape.ndim()) {
+      out += fmt::format("{:>{}}", element(base), width);
+      return;
+    }
+    out += '[';
+    const bool innermost = dim + 1 == shape.ndim();
+    bool first = true;
+    along(shape[dim], [&](int64_t i, bool skipped) {
+      if (!first) {
+        out += innermost ? ", "
+                         : std::string(",") + std::string(shape.ndim() - dim - 1, '\n') +
+                               std::string(indent + 1, ' ');
+        if (const size_t line = out.rfind('\n');
+            innermost && out.size() - (line == std::string::npos ? 0 : line) > 88) {
+          out.pop_back();
+          out += '\n' + std::string(indent + 1, ' ');
+        }
+      }
+      first = false;
+      if (skipped) out += "...";
+      else write(out, dim + 1, base * shape[dim] + i, indent + 1);
+    });
+    out += ']';
+  }
+};
+
+}  // namespace
+
+std::string Tensor::str() const {
+  if (!defined()) return "tensor(undefined)";
+  if (!has_data())
+    return fmt::format("tensor(no values, shape={}, dtype={})", shape().str(), name_of(dtype()));
+  const auto values = to_vector<double>();
+  const auto integers = is_float(dtype()) ? std::vector<int64_t>() : to_vector<int64_t>();
+  Printer p{values, integers, shape(), is_float(dtype()), dtype() == boolean, numel() > kSummarise};
+  p.choose_format();
+  std::string out = "tensor(";
+  p.write(out, 0, 0, out.size());
+  if (numel() == 0) out += fmt::format(", shape={}", shape().str());
+  if (dtype() != f32 && dtype() != i64 && dtype() != boolean)
+    out += fmt::format(", dtype={}", name_of(dtype()));
+  if (requires_grad()) out += ", requires_grad=true";
+  return out + ")";
+}
+
+std::ostream& operator<<(std::ostream& out, const Tensor& t) { return out << t.str(); }
+
+}  // namespace hebb

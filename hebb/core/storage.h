@@ -1,0 +1,45 @@
+// Memory of tensors: 64-byte aligned blocks from a caching pool that counts what is in use.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "hebb/core/device.h"
+#include "hebb/core/ref_counted.h"
+
+namespace hebb {
+
+/// How the elements of a storage are ordered. `strided` is what strides describe; other layouts are chosen by
+/// compiled plans for state that they keep (weights packed for a kernel) and are unpacked on any other read.
+enum class Layout : uint8_t { strided };
+
+/// A block of memory shared by the tensors that view it.
+class Storage final : public RefCounted {
+ public:
+  /// Uninitialised memory of `bytes` bytes, aligned to 64. Throws std::bad_alloc when there is none.
+  explicit Storage(size_t bytes, Device device = {});
+  ~Storage() override;
+
+  void* data() const { return data_; }
+  size_t bytes() const { return bytes_; }
+  Device device() const { return device_; }
+  Layout layout() const { return layout_; }
+
+ private:
+  void* data_;
+  size_t bytes_;
+  Device device_;
+  Layout layout_ = Layout::strided;
+};
+
+/// What the pool holds, in bytes.
+struct MemoryStats {
+  int64_t in_use = 0;  ///< held by living tensors, after rounding to the pool's block sizes
+  int64_t peak = 0;    ///< the largest in_use since the start or reset_peak_memory()
+  int64_t cached = 0;  ///< freed by tensors and kept for the next ones
+};
+MemoryStats memory_stats();
+void reset_peak_memory();
+/// Gives cached blocks back to the system.
+void empty_cache();
+
+}  // namespace hebb

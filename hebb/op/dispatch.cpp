@@ -1,0 +1,239 @@
+#include "hebb/op/dispatch.h"
+
+#include <array>
+
+#include "hebb/core/check.h"
+#include "hebb/core/parallel.h"
+
+namespace hebb {
+namespace {
+
+// Prepared kernels, found by op, attributes, shapes, types and threads. Direct-mapped: a collision evicts.
+class KernelCache {
+ public:
+  static constexpr size_t kSlots = 1024;
+
+  const Kernel& find(Backend& backend, const OpDef& op, const Attrs& attrs, SpecPtrs in, SpecPtrs out) {
+    size_t h = detail::mix(reinterpret_cast<size_t>(&op), attrs.hash());
+    h = detail::mix(h, reinterpret_cast<size_t>(&backend));
+    const int threads = num_threads();
+    h = detail::mix(h, static_cast<size_t>(threads));
+    for (const TensorSpec* s : in)
+      h = detail::mix(detail::mix(h, detail::field_hash(s->shape)), static_cast<size_t>(s->dtype));
+    if (slots_.empty()) slots_.resize(kSlots);
+    Slot& slot = slots_[h % kSlots];
+    if (!slot.matches(backend, op, attrs, in, threads)) {
+      if (!slot.op) ++size;
+      ++built;
+      slot.op = nullptr;  // stays empty if prepare throws
+      slot.kernel = backend.prepare(op, attrs, in, out);
+      slot.backend = &backend;
+      slot.attrs = attrs;
+      slot.threads = threads;
+      slot.inputs.clear();
+      for (const TensorSpec* s : in) slot.inputs.push_back({s->shape, s->dtype});
+      slot.op = &op;
+    }
+    return slot.kernel;
+  }
+
+  int64_t size = 0, built = 0;
+
+ private:
+  struct Operand {
+    Shape shape;
+    DType dtype;
+  };
+  struct Slot {
+    const OpDef* op = nullptr;
+    Backend* backend = nullptr;
+    int threads = 0;
+    Attrs attrs;
+    std::vector<Operand> inputs;
+    Kernel kernel;
+
+    bool matches(const Backend& b, const OpDef& o, const Attrs& a, SpecPtrs in, int t) const {
+      if (op != &o || backend != &b || threads != t || inputs.size() != in.size() || !(attrs == a))
+        return false;
+      for (size_t i = 0; i < in.size(); ++i)
+        if (inputs[i].dtype != in[i]->dtype || !(inputs[i].shape == in[i]->shape)) return false;
+      return true;
+    }
+  };
+  std::vector<Slot> slots_;
+};
+
+struct ThreadState {
+  Interpreter* top = nullptr;   // null: the tape
+  Interpreter* base = nullptr;  // null: eager
+  Backend* backend = nullptr;   // null: the first of the list
+  KernelCache kernels;
+};
+ThreadState& state() {
+  thread_local ThreadState s;
+  return s;
+}
+
+// Pointers to the specs of some tensors, inline for the common counts.
+struct SpecList {
+  explicit SpecList(std::span<const Tensor> tensors) : n(tensors.size()) {
+    const TensorSpec** p = few.data();
+    if (n > few.size()) {
+      many.resize(n);
+      p = many.data();
+    }
+    for (size_t i = 0; i < n; ++i) p[i] = &tensors[i].spec();
+  }
+  operator SpecPtrs() const { return {n > few.size() ? many.data() : few.data(), n}; }
+
+  size_t n;
+  std::array<const TensorSpec*, 8> few;
+  std::vector<const TensorSpec*> many;
+};
+
+void check_defined(const OpDef& op, std::span<const Tensor> inputs) {
+  for (size_t i = 0; i < inputs.size(); ++i)
+    HEBB_CHECK(inputs[i].defined(), "[{}] expected defined tensors, got an undefined one as input {}",
+               op.name, i);
+}
+
+class Eager final : public Interpreter {
+ public:
+  Outputs apply(const OpDef& op, const Attrs& attrs, std::span<const Tensor> inputs) override {
+    check_defined(op, inputs);
+    for (const Tensor& t : inputs)
+      HEBB_CHECK(t.has_data(), "[{}] expected tensors with values, got only a shape ({})", op.name,
+                 t.shape().str());
+    const Specs specs = op.infer(SpecList(inputs), attrs);
+    if (op.view) {
+      if (auto v = op.view(inputs[0].spec(), attrs))
+        return Tensor::view(inputs[0].impl()->storage, v->spec, inputs[0].impl()->offset + v->offset);
+    }
+    Backend& backend = state().backend ? *state().backend : *backends()[0];
+    Outputs out;
+    for (const TensorSpec& s : specs) out.push_back(Tensor::empty(s.shape, s.dtype, s.device));
+    std::span<Tensor> results(out.begin(), out.end());
+    if (backend.run(op, attrs, inputs, results)) return out;
+
+    SmallTensors dense_inputs(inputs);
+    if (const Kernel& kernel =
+            state().kernels.find(backend, op, attrs, SpecList(dense_inputs.span()), SpecList(results))) {
+      std::array<const void*, 8> in;
+      std::array<void*, 4> to;
+      HEBB_CHECK(inputs.size() <= in.size(), "[{}] expected at most {} inputs to a prepared kernel, got {}",
+                 op.name, in.size(), inputs.size());
+      for (size_t i = 0; i < inputs.size(); ++i) in[i] = dense_inputs.span()[i].raw_data();
+      for (size_t i = 0; i < results.size(); ++i) to[i] = results[i].raw_data();
+      ExecContext context{num_threads()};
+      kernel(context, in.data(), to.data());
+    } else if (op.decompose) {
+      const BelowScope untaped(this);
+      return op.decompose(attrs, inputs);
+    } else {
+      detail::run_reference(op, attrs, inputs, results);
+    }
+    return out;
+  }
+
+ private:
+  // The inputs, dense. Copies handles only when one of them is not.
+  struct SmallTensors {
+    explicit SmallTensors(std::span<const Tensor> inputs) : view_(inputs) {
+      for (const Tensor& t : inputs) {
+        if (t.is_contiguous()) continue;
+        for (const Tensor& u : inputs) copies_.push_back(detail::dense(u));
+        view_ = copies_;
+        break;
+      }
+    }
+    std::span<const Tensor> span() const { return view_; }
+
+   private:
+    std::vector<Tensor> copies_;
+    std::span<const Tensor> view_;
+  };
+};
+
+Interpreter& eager() {
+  static Eager e;
+  return e;
+}
+
+}  // namespace
+
+Interpreter& base_interpreter() { return state().base ? *state().base : eager(); }
+Interpreter* top_interpreter() { return state().top; }
+
+Outputs apply(const OpDef& op, const Attrs& attrs, std::span<const Tensor> inputs) {
+  Interpreter* top = state().top;
+  return (top ? *top : detail::default_interpreter()).apply(op, attrs, inputs);
+}
+
+Tensor apply1(const OpDef& op, const Attrs& attrs, std::initializer_list<Tensor> inputs) {
+  return std::move(apply(op, attrs, {inputs.begin(), inputs.size()})[0]);
+}
+
+InterpreterScope::InterpreterScope(Interpreter& interpreter, Place place) : place_(place) {
+  Interpreter*& slot = place == Place::base ? state().base : state().top;
+  previous_ = std::exchange(slot, &interpreter);
+}
+InterpreterScope::~InterpreterScope() { (place_ == Place::base ? state().base : state().top) = previous_; }
+
+BelowScope::BelowScope(Interpreter* below) : previous_(std::exchange(state().top, below)) {}
+BelowScope::~BelowScope() { state().top = previous_; }
+
+Outputs ShapeInterpreter::apply(const OpDef& op, const Attrs& attrs, std::span<const Tensor> inputs) {
+  check_defined(op, inputs);
+  const Specs specs = op.infer(SpecList(inputs), attrs);
+  Outputs out;
+  for (const TensorSpec& s : specs) out.push_back(Tensor::meta(s));
+  return out;
+}
+
+BackendScope::BackendScope(std::string_view name) {
+  for (Backend* b : backends()) {
+    if (b->name() == name) {
+      previous_ = std::exchange(state().backend, b);
+      return;
+    }
+  }
+  std::string known;
+  for (Backend* b : backends()) known += (known.empty() ? "" : ", ") + std::string(b->name());
+  detail::fail("[BackendScope] expected one of {}, got \"{}\"", known, name);
+}
+BackendScope::~BackendScope() { state().backend = previous_; }
+
+const OpDef* find_op(std::string_view name) {
+  for (const OpDef* op : op_table())
+    if (op->name == name) return op;
+  return nullptr;
+}
+
+namespace detail {
+
+KernelCacheStats kernel_cache_stats() {
+  const KernelCache& c = state().kernels;
+  return {c.size, c.built, KernelCache::kSlots};
+}
+
+Tensor dense(const Tensor& t) {
+  if (t.is_contiguous()) return t;
+  Tensor copy = Tensor::empty(t.shape(), t.dtype(), t.device());
+  copy_values(t.spec(), t.raw_data(), copy.spec(), copy.raw_data());
+  return copy;
+}
+
+void run_reference(const OpDef& op, const Attrs& attrs, std::span<const Tensor> inputs,
+                   std::span<Tensor> outputs) {
+  HEBB_CHECK(op.reference, "[{}] has neither a kernel nor a plain one", op.name);
+  op.reference({attrs, inputs, outputs});
+}
+
+std::string field_text(bool v) { return v ? "true" : "false"; }
+std::string field_text(int64_t v) { return fmt::format("{}", v); }
+std::string field_text(double v) { return fmt::format("{}", v); }
+std::string field_text(const Shape& v) { return v.str(); }
+std::string field_text(DType v) { return std::string(name_of(v)); }
+
+}  // namespace detail
+}  // namespace hebb

@@ -1,0 +1,161 @@
+// What an op is: one OpDef holds its shape rule, gradients, plain kernel, samples and doc line. Everything
+// that a network does is an op; eager execution, differentiation and compilation read the same definitions.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "hebb/core/tensor.h"
+#include "hebb/op/attrs.h"
+
+namespace hebb {
+
+struct OpDef;
+
+/// What the engine may assume about an op.
+enum class Kind : uint8_t {
+  Elementwise,  ///< one value out of the values at the same place; broadcasts
+  Reduce,       ///< folds dimensions
+  View,         ///< other strides on the same storage, where they allow it
+  Contract,     ///< sums of products: matrix products, convolutions
+  Random,       ///< a function of a random key among its inputs
+  Opaque,       ///< anything else
+};
+
+/// What flows back through an op that has no `vjp`.
+enum class Gradient : uint8_t {
+  Throws,  ///< backward() throws: nothing trains silently wrong
+  Zeros,   ///< the derivative is zero almost everywhere (floor, sign)
+  None,    ///< the output is not differentiable (comparisons, indices) and never requires gradients
+};
+
+/// Lowest precision an op may be run in under mixed precision.
+enum class Precision : uint8_t { low, f32, widest };
+
+using SpecPtrs = std::span<const TensorSpec* const>;
+
+/// Up to 4 values, inline.
+template <class T>
+class UpTo4 {
+ public:
+  UpTo4() = default;
+  UpTo4(T a) : n_(1) { v_[0] = std::move(a); }
+  UpTo4(std::initializer_list<T> list) {
+    for (const T& x : list) push_back(x);
+  }
+  void push_back(T x) { v_[n_++] = std::move(x); }
+  int size() const { return n_; }
+  T& operator[](int i) { return v_[i]; }
+  const T& operator[](int i) const { return v_[i]; }
+  T* begin() { return v_; }
+  T* end() { return v_ + n_; }
+  const T* begin() const { return v_; }
+  const T* end() const { return v_ + n_; }
+  operator std::span<const T>() const { return {v_, static_cast<size_t>(n_)}; }
+
+ private:
+  T v_[4];
+  int n_ = 0;
+};
+using Specs = UpTo4<TensorSpec>;
+using Outputs = UpTo4<Tensor>;
+
+/// Where a view starts and how it strides.
+struct ViewSpec {
+  TensorSpec spec;
+  int64_t offset = 0;  // elements, relative to the input's first
+};
+
+/// What a vector-Jacobian product is given. Values that the op did not ask to save are shapes without values.
+struct VjpArgs {
+  const Attrs& attrs;
+  std::span<const Tensor> inputs;
+  std::span<const Tensor> outputs;
+  std::span<const Tensor> grads;  ///< of each output; zeros are filled in
+  std::span<const bool> needs;    ///< which inputs want a gradient
+};
+
+/// What a Jacobian-vector product is given.
+struct JvpArgs {
+  const Attrs& attrs;
+  std::span<const Tensor> inputs;
+  std::span<const Tensor> outputs;
+  std::span<const Tensor> tangents;  ///< of each input; undefined means zero
+};
+
+/// What a plain kernel is given: inputs of any strides, dense outputs to be filled.
+struct ReferenceArgs {
+  const Attrs& attrs;
+  std::span<const Tensor> inputs;
+  std::span<Tensor> outputs;
+};
+
+/// One input of a sample: a shape filled by `fill`, by a seed that is the input's number.
+struct SampleInput {
+  enum class Fill : uint8_t {
+    uniform,   ///< in [low, high), kept away from the kinks of the classical activations
+    distinct,  ///< all values differ by at least 0.05: no ties, for max and sort
+    integers,  ///< whole numbers in [low, high)
+  };
+  Shape shape;
+  double low = -2, high = 2;
+  DType dtype = f32;
+  Fill fill = Fill::uniform;
+};
+/// A call that the tests run in every mode. `name` tells samples of one op apart.
+struct Sample {
+  std::string name;
+  std::vector<SampleInput> inputs;
+  Attrs attrs;
+};
+/// A call that must fail, and a part of its message.
+struct ErrorSample {
+  std::vector<SampleInput> inputs;
+  Attrs attrs;
+  std::string message;
+};
+
+struct OpDef {
+  std::string_view name;
+  Kind kind = Kind::Opaque;
+  std::string_view doc;
+
+  /// Checks the arguments and gives the outputs' shapes and types. The only place that checks.
+  Specs (*infer)(SpecPtrs, const Attrs&) = nullptr;
+  /// Gradients of the inputs (undefined where not needed), by public ops, so that they differentiate again.
+  std::vector<Tensor> (*vjp)(const VjpArgs&) = nullptr;
+  /// Forward mode, by public ops. When absent it is derived from vjp.
+  Outputs (*jvp)(const JvpArgs&) = nullptr;
+  /// The plain ops that a fused op equals. Gives its gradient when vjp is absent, and its kernel where a
+  /// backend has none.
+  Outputs (*decompose)(const Attrs&, std::span<const Tensor>) = nullptr;
+  /// View: the strides on the input's storage, or nothing if they cannot express it.
+  std::optional<ViewSpec> (*view)(const TensorSpec&, const Attrs&) = nullptr;
+  /// The plain kernel: the specification.
+  void (*reference)(const ReferenceArgs&) = nullptr;
+
+  std::vector<Sample> (*samples)() = nullptr;
+  std::vector<ErrorSample> (*error_samples)() = nullptr;
+
+  Gradient gradient = Gradient::Throws;
+  Precision precision = Precision::f32;
+  uint32_t saves_inputs = ~0u;  ///< bit i: vjp reads the values of input i
+  uint32_t saves_outputs = 0;   ///< bit i: vjp reads the values of output i
+  int elementwise = -1;         ///< number of the scalar expression, for ops of the elementwise table
+
+  /// Multiply-adds of one call, for summaries; absent means none.
+  int64_t (*multiply_adds)(SpecPtrs in, const Specs& out, const Attrs&) = nullptr;
+};
+
+/// All built-in ops, in the order of the table.
+std::span<const OpDef* const> op_table();
+/// The op of that name in the table, or null.
+const OpDef* find_op(std::string_view name);
+
+/// Makes the tensors of a sample. The same sample gives the same values, always.
+std::vector<Tensor> make_sample_inputs(const std::vector<SampleInput>& inputs);
+
+}  // namespace hebb

@@ -1,0 +1,163 @@
+#include "hebb/ops/creation.h"
+
+#include <cmath>
+
+#include "hebb/ops/op_support.h"
+#include "hebb/ops/table.h"
+
+namespace hebb {
+
+using namespace detail;
+
+namespace {
+
+struct FullAttrs {
+  Shape shape;
+  double value = 0;
+  DType dtype = f32;
+  HEBB_FIELDS(shape, value, dtype)
+};
+struct RangeAttrs {  // values start + i * step
+  double start = 0, step = 1;
+  int64_t count = 0;
+  DType dtype = i64;
+  HEBB_FIELDS(start, step, count, dtype)
+};
+struct EyeAttrs {
+  int64_t n = 0, m = 0;
+  DType dtype = f32;
+  HEBB_FIELDS(n, m, dtype)
+};
+
+Specs infer_range(SpecPtrs, const Attrs& a) {
+  const auto& r = a.as<RangeAttrs>();
+  return TensorSpec({r.count}, r.dtype);
+}
+void reference_range(const ReferenceArgs& s) {
+  const auto& r = s.attrs.as<RangeAttrs>();
+  with_plain_type(r.dtype, [&]<class T>() {
+    std::vector<T> v(static_cast<size_t>(r.count));
+    for (int64_t i = 0; i < r.count; ++i) v[i] = static_cast<T>(r.start + static_cast<double>(i) * r.step);
+    store(s.outputs[0], v);
+  });
+}
+
+}  // namespace
+
+namespace ops {
+
+const OpDef full{.name = "full",
+                 .doc = "one value everywhere",
+                 .infer =
+                     [](SpecPtrs, const Attrs& a) {
+                       const auto& f = a.as<FullAttrs>();
+                       for (const int64_t n : f.shape)
+                         HEBB_CHECK(n >= 0, "[full] expected extents of at least 0, got {}", f.shape.str());
+                       return Specs(TensorSpec(f.shape, f.dtype));
+                     },
+                 .reference =
+                     [](const ReferenceArgs& s) {
+                       const double value = s.attrs.as<FullAttrs>().value;
+                       visit_dtype(s.outputs[0].dtype(), [&]<class T>(T) {
+                         std::fill_n(s.outputs[0].mutable_data<T>(), s.outputs[0].numel(),
+                                     convert_element<T>(value));
+                       });
+                     },
+                 .samples = []() -> std::vector<Sample> {
+                   return {{"f32", {}, FullAttrs{{2, 3}, 1.5, f32}},
+                           {"i64", {}, FullAttrs{{4}, -3, i64}},
+                           {"0d", {}, FullAttrs{{}, 2, f32}}};
+                 },
+                 .error_samples = []() -> std::vector<ErrorSample> {
+                   return {{{}, FullAttrs{{2, -1}, 0, f32}, "expected extents of at least 0, got 2x-1"}};
+                 },
+                 .gradient = Gradient::None};
+
+const OpDef arange{.name = "arange",
+                   .doc = "start, start + step, …",
+                   .infer = infer_range,
+                   .reference = reference_range,
+                   .samples = []() -> std::vector<Sample> {
+                     return {{"i64", {}, RangeAttrs{2, 3, 5, i64}}, {"f32", {}, RangeAttrs{1, -0.5, 4, f32}}};
+                   },
+                   .gradient = Gradient::None};
+
+const OpDef linspace{.name = "linspace",
+                     .doc = "evenly spaced values, both ends included",
+                     .infer = infer_range,
+                     .reference = reference_range,
+                     .samples = []() -> std::vector<Sample> {
+                       return {{"f32", {}, RangeAttrs{-1, 0.25, 9, f32}}};
+                     },
+                     .gradient = Gradient::None};
+
+const OpDef eye{.name = "eye",
+                .doc = "the identity matrix",
+                .infer =
+                    [](SpecPtrs, const Attrs& a) {
+                      const auto& e = a.as<EyeAttrs>();
+                      HEBB_CHECK(e.n >= 0 && e.m >= 0, "[eye] expected extents of at least 0, got {}x{}", e.n,
+                                 e.m);
+                      return Specs(TensorSpec({e.n, e.m}, e.dtype));
+                    },
+                .reference =
+                    [](const ReferenceArgs& s) {
+                      const auto& e = s.attrs.as<EyeAttrs>();
+                      std::vector<double> v(static_cast<size_t>(e.n * e.m));
+                      for (int64_t i = 0; i < std::min(e.n, e.m); ++i) v[i * e.m + i] = 1;
+                      store(s.outputs[0], v);
+                    },
+                .samples = []() -> std::vector<Sample> {
+                  return {{"square", {}, EyeAttrs{3, 3, f32}}, {"wide", {}, EyeAttrs{2, 4, f64}}};
+                },
+                .error_samples = []() -> std::vector<ErrorSample> {
+                  return {{{}, EyeAttrs{-1, 2, f32}, "expected extents of at least 0, got -1x2"}};
+                },
+                .gradient = Gradient::None};
+
+}  // namespace ops
+
+Tensor full(const Shape& shape, double value, DType dtype, Device) {
+  return apply1(ops::full, FullAttrs{shape, value, dtype}, {});
+}
+Tensor zeros(const Shape& shape, DType dtype) { return full(shape, 0, dtype); }
+Tensor ones(const Shape& shape, DType dtype) { return full(shape, 1, dtype); }
+Tensor zeros_like(const Tensor& t) { return full(t.shape(), 0, t.dtype()); }
+Tensor ones_like(const Tensor& t) { return full(t.shape(), 1, t.dtype()); }
+Tensor full_like(const Tensor& t, double value) { return full(t.shape(), value, t.dtype()); }
+
+Tensor arange(double start, double end, double step, DType dtype) {
+  HEBB_CHECK(step != 0 && (end - start) / step >= 0,
+             "[arange] expected a step that leads from {} to {}, got {}", start, end, step);
+  return apply1(ops::arange,
+                RangeAttrs{start, step, static_cast<int64_t>(std::ceil((end - start) / step)), dtype}, {});
+}
+Tensor linspace(double start, double end, int64_t count, DType dtype) {
+  HEBB_CHECK(count >= 0, "[linspace] expected a count of at least 0, got {}", count);
+  const double step = count > 1 ? (end - start) / static_cast<double>(count - 1) : 0;
+  return apply1(ops::linspace, RangeAttrs{start, step, count, dtype}, {});
+}
+Tensor eye(int64_t n, int64_t m, DType dtype) {
+  return apply1(ops::eye, EyeAttrs{n, m < 0 ? n : m, dtype}, {});
+}
+
+Tensor tensor(std::initializer_list<double> v, DType dtype) {
+  Tensor t = Tensor::empty({static_cast<int64_t>(v.size())}, dtype);
+  store(t, std::vector<double>(v));
+  return t;
+}
+Tensor tensor(std::initializer_list<std::initializer_list<double>> rows, DType dtype) {
+  std::vector<double> v;
+  for (const auto& row : rows) {
+    HEBB_CHECK(row.size() == rows.begin()->size(), "[tensor] expected rows of {} values, got one of {}",
+               rows.begin()->size(), row.size());
+    v.insert(v.end(), row);
+  }
+  const auto n = static_cast<int64_t>(rows.size());
+  Tensor t = Tensor::empty({n, n ? static_cast<int64_t>(rows.begin()->size()) : 0}, dtype);
+  store(t, v);
+  return t;
+}
+Tensor scalar(double value, DType dtype) { return full({}, value, dtype); }
+
+}  // namespace hebb
