@@ -2,6 +2,7 @@
 // compile.
 #pragma once
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <utility>
 

@@ -51,9 +51,10 @@ TEST_F(FileTest, UnpacksGzipByItsFirstBytes) {
   EXPECT_EQ(read_maybe_gzip(file("a.txt", gzip_stored("hello"))), "hello");
   EXPECT_EQ(read_maybe_gzip(file("b.gz", "hello")), "hello");
   EXPECT_EQ(read_maybe_gzip(file("c.gz", gzip_stored(""))), "");
-  // Compressed by gzip -n, not by hand: "hebb" 40 times.
+  // Compressed by gzip -9n, not by hand: "hebb" 40 times.
   const std::string packed = bytes(
-      "\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xcb\x48\x4d\x4a\xca\x18\x64\x04\x00\x18\x8d\x28\xb1\xa0\x00\x00\x00");
+      "\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xcb\x48\x4d\x4a\xca\x18\xc4\x18\x00\x0c\x30\x6a\x3b\xa0\x00"
+      "\x00\x00");
   std::string expected;
   for (int i = 0; i < 40; ++i) expected += "hebb";
   EXPECT_EQ(read_maybe_gzip(file("d.gz", packed)), expected);
@@ -140,7 +141,8 @@ TEST_F(FileTest, SaysWhereNoFileCanBeMade) {
 
 TEST_F(FileTest, ATemporaryOfAKilledProcessIsNotInTheWay) {
   // The next names that this process would take.
-  for (int i = 0; i < 200; ++i) file("x." + std::to_string(::getpid()) + "-" + std::to_string(i) + ".tmp", "left");
+  for (int i = 0; i < 200; ++i)
+    file("x." + std::to_string(::getpid()) + "-" + std::to_string(i) + ".tmp", "left");
   write_file_atomic(path("x"), "new");
   EXPECT_EQ(bytes_of_file(path("x")), "new");
 }

@@ -1,12 +1,11 @@
-// What the tests of readers and writers share: a folder of their own, files made of given bytes, and the text of
-// an Error. Checksums are computed here, plainly, so that no library checks itself.
+// What the tests of readers and writers share: a folder of their own, files made of given bytes, and the text
+// of an Error. Checksums are computed here, plainly, so that no library checks itself.
 #pragma once
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <array>
 #include <csignal>
 #include <cstdint>
 #include <cstdlib>
@@ -15,6 +14,7 @@
 #include <iterator>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "hebb/core/error.h"
 #include "hebb/core/tensor.h"
@@ -46,7 +46,8 @@ class IoTest : public testing::Test {
   /// Names of what lies in the folder, to see that nothing was left behind.
   std::vector<std::string> listing() const {
     std::vector<std::string> names;
-    for (const auto& entry : std::filesystem::directory_iterator(folder_)) names.push_back(entry.path().filename());
+    for (const auto& entry : std::filesystem::directory_iterator(folder_))
+      names.push_back(entry.path().filename());
     return names;
   }
 
@@ -80,6 +81,22 @@ std::string error_of(F&& f) {
 template <size_t N>
 std::string bytes(const char (&text)[N]) {
   return {text, N - 1};
+}
+
+/// Calls `load` with every file that differs from `whole` in one byte. Some are still valid; the others must
+/// throw Error, and nothing may crash, leak or read outside, which the sanitizers watch.
+template <class F>
+void survive_changed_bytes(const std::string& whole, F&& load) {
+  for (size_t i = 0; i < whole.size(); ++i)
+    for (const int flip : {1 << (i % 8), 0xff}) {
+      std::string changed = whole;
+      changed[i] = static_cast<char>(changed[i] ^ flip);
+      try {
+        load(changed);
+      } catch (const Error& e) {
+        EXPECT_THAT(e.what(), testing::StartsWith("[load_")) << "byte " << i;
+      }
+    }
 }
 
 inline std::string little_endian(uint64_t value, int count) {
@@ -147,11 +164,25 @@ class FileSizeLimit {
   void (*old_signal_)(int);
 };
 
+inline void expect_values(const Tensor& got, DType dtype, const Shape& shape,
+                          const std::vector<double>& values) {
+  ASSERT_TRUE(got.defined());
+  EXPECT_EQ(name_of(got.dtype()), name_of(dtype));
+  EXPECT_EQ(got.shape().str(), shape.str());
+  EXPECT_TRUE(got.is_contiguous());
+  EXPECT_EQ(got.to_vector<double>(), values);
+}
+
 inline void expect_equal(const Tensor& got, const Tensor& expected) {
-  ASSERT_TRUE(got.defined() && expected.defined());
-  EXPECT_EQ(name_of(got.dtype()), name_of(expected.dtype()));
-  ASSERT_EQ(got.shape().str(), expected.shape().str());
-  EXPECT_EQ(got.to_vector<double>(), expected.to_vector<double>());
+  ASSERT_TRUE(expected.defined());
+  expect_values(got, expected.dtype(), expected.shape(), expected.to_vector<double>());
+}
+
+/// 0, 1, 2, ... as values of a tensor.
+inline std::vector<double> counting(int n) {
+  std::vector<double> values;
+  for (int i = 0; i < n; ++i) values.push_back(i);
+  return values;
 }
 
 }  // namespace hebb::io::test

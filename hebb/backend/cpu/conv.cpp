@@ -1,12 +1,14 @@
 // Convolutions as matrix products over blocks of output pixels. A block's columns (for each output pixel the
-// inputs under the kernel) are gathered into memory that stays in the second-level cache and multiplied there;
-// the columns of a whole image never exist. Small images share a block, so that the products stay wide enough.
-// Where blocks are cut that an element's sum runs over depends on the shape alone, never on the threads.
+// inputs under the kernel) are gathered into memory that stays in the second-level cache and multiplied
+// there; the columns of a whole image never exist. Small images share a block, so that the products stay wide
+// enough. Where blocks are cut that an element's sum runs over depends on the shape alone, never on the
+// threads.
 #include "hebb/backend/cpu/conv.h"
 
 #include <algorithm>
 #include <cstring>
 #include <utility>
+#include <vector>
 
 #include "hebb/backend/cpu/gemm.h"
 #include "hebb/core/parallel.h"
@@ -23,22 +25,32 @@ struct PixelBlock {
 };
 
 /// Input planes with the zeros that the kernel reaches. Rows have room behind them for whole vectors. The
-/// columns of a row can be dealt into phases modulo the stride, `phase_pitch` apart.
+/// columns of a row can be dealt into phases modulo the stride, `phase_pitch` apart; `taps` then tells where
+/// the input of output (0, 0) under each tap stands.
 struct PaddedPlanes {
   int64_t h, w, phase_pitch, pitch;
+  std::vector<int64_t> taps;
   PaddedPlanes(const ConvShape& s, int64_t phases)
       : h((s.out_h - 1) * s.stride_h + (s.kernel_h - 1) * s.dilation_h + 1),
         w((s.out_w - 1) * s.stride_w + (s.kernel_w - 1) * s.dilation_w + 1),
         phase_pitch((w + phases - 1) / phases + 16),
-        pitch(phases * phase_pitch) {}
+        pitch(phases * phase_pitch) {
+    for (int64_t kh = 0; kh < s.kernel_h; ++kh) {
+      for (int64_t kw = 0; kw < s.kernel_w; ++kw) {
+        const int64_t at = kw * s.dilation_w;
+        taps.push_back(kh * s.dilation_h * pitch + at % phases * phase_pitch + at / phases);
+      }
+    }
+  }
   int64_t size() const { return h * pitch; }
 };
 
 template <class T>
 struct ConvKernels {
-  void (*gather_columns)(const ConvShape&, const T*, const PixelBlock&, int64_t, int64_t, T*, int64_t);
-  void (*scatter_columns)(const ConvShape&, const PaddedPlanes&, const PixelBlock&, int64_t, const T*, int64_t,
-                          T*);
+  void (*gather_columns)(const ConvShape&, const T*, const T*, const PixelBlock&, int64_t, int64_t, T*,
+                         int64_t);
+  void (*scatter_columns)(const ConvShape&, const PaddedPlanes&, const PixelBlock&, int64_t, const T*,
+                          int64_t, T*);
   void (*pad_plane)(const ConvShape&, const PaddedPlanes&, const T*, T*);
   void (*depthwise_forward)(const ConvShape&, const PaddedPlanes&, const T*, const T*, T, T*);
   void (*depthwise_input_grad)(const ConvShape&, const PaddedPlanes&, const T*, const T*, T*);
@@ -113,12 +125,15 @@ struct Sizes {
   }
 };
 
-/// All output pixels cut into blocks of at most `most` columns: parts of an image, multiples of 16, or several
-/// images where one has fewer than `least`.
+/// All output pixels cut into blocks of at most `most` columns: parts of an image, multiples of 16, or
+/// several images where one has fewer than `least`.
 struct PixelBlocks {
   int64_t batch, pixels, images_each, pixels_each, per_image, count;
   PixelBlocks(const ConvShape& s, int64_t least, int64_t most) : batch(s.batch), pixels(s.out_h * s.out_w) {
-    images_each = pixels >= least ? 1 : std::min(batch, std::max<int64_t>(1, std::min(ceil_div(least, pixels), most / pixels)));
+    images_each =
+        pixels >= least
+            ? 1
+            : std::min(batch, std::max<int64_t>(1, std::min(ceil_div(least, pixels), most / pixels)));
     pixels_each = std::min(pixels, round_up(ceil_div(pixels, ceil_div(pixels, most)), 16));
     per_image = ceil_div(pixels, pixels_each);
     count = ceil_div(batch, images_each) * per_image;
@@ -145,11 +160,10 @@ int64_t cuts_for_threads(int64_t pieces, int64_t most) {
   return threads == 1 ? 1 : std::clamp<int64_t>(ceil_div(3 * threads, std::max<int64_t>(1, pieces)), 1, most);
 }
 
-
 /// The output gradient of a block as a matrix [group_out][columns]: in place in one image, else copied.
 template <class T>
-const T* block_of_outputs(const ConvShape& s, const Sizes& z, const T* gy, int64_t group, const PixelBlock& block,
-                          int64_t* stride) {
+const T* block_of_outputs(const ConvShape& s, const Sizes& z, const T* gy, int64_t group,
+                          const PixelBlock& block, int64_t* stride) {
   const T* from = gy + (block.image * s.out_channels + group * z.group_out) * z.pixels + block.first;
   *stride = z.pixels;
   if (block.images == 1) return from;
@@ -181,9 +195,11 @@ void unpad_plane(const ConvShape& s, const PaddedPlanes& planes, int64_t phases,
     if (phases == 1) {
       if (lo < hi) std::copy(row + lo + s.pad_left, row + hi + s.pad_left, to + lo);
     } else {
-      for (int64_t iw = lo; iw < hi; ++iw) {
-        const int64_t w = iw + s.pad_left;
-        to[iw] = row[w % phases * planes.phase_pitch + w / phases];
+      for (int64_t phase = 0; phase < phases; ++phase) {
+        const T* from = row + phase * planes.phase_pitch;
+        int64_t i = std::max<int64_t>(0, lo + s.pad_left - phase + phases - 1) / phases;
+        for (int64_t w = i * phases + phase; w < hi + s.pad_left; w += phases, ++i)
+          to[w - s.pad_left] = from[i];
       }
     }
     std::fill(to + hi, to + s.in_w, T(0));
@@ -207,6 +223,19 @@ void depthwise_forward(const ConvShape& s, const Sizes& z, const T* x, const T* 
 
 template <class T>
 void depthwise_input_grad(const ConvShape& s, const Sizes& z, const T* gy, const T* w, T* gx) {
+  if (s.stride_h == 1 && s.stride_w == 1 && z.group_out == 1) {
+    // The gradient is the convolution of gy with the kernel turned around, which reads more than it writes.
+    ConvShape turned = s;
+    std::swap(turned.in_h, turned.out_h);
+    std::swap(turned.in_w, turned.out_w);
+    turned.pad_top = (s.kernel_h - 1) * s.dilation_h - s.pad_top;
+    turned.pad_left = (s.kernel_w - 1) * s.dilation_w - s.pad_left;
+    std::vector<T> kernel(w, w + s.groups * z.taps);
+    for (int64_t g = 0; g < s.groups; ++g) {
+      std::reverse(kernel.begin() + g * z.taps, kernel.begin() + (g + 1) * z.taps);
+    }
+    return depthwise_forward<T>(turned, Sizes(turned), gy, kernel.data(), nullptr, gx);
+  }
   const PaddedPlanes planes(s, s.stride_w);
   const ConvKernels<T> kernel = kernels<T>();
   for_each_piece(s.batch * s.groups, z.multiplications(s), [&](int64_t i) {
@@ -233,7 +262,8 @@ void depthwise_weight_grad(const ConvShape& s, const Sizes& z, const T* gy, cons
       const int64_t i = image * s.groups + g;
       kernel.pad_plane(s, planes, x + i * z.in_plane, padded);
       for (int64_t o = 0; o < z.group_out; ++o) {
-        kernel.depthwise_weight_grad(s, planes, gy + (i * z.group_out + o) * z.pixels, padded, out + o * z.taps);
+        kernel.depthwise_weight_grad(s, planes, gy + (i * z.group_out + o) * z.pixels, padded,
+                                     out + o * z.taps);
       }
     }
   });
@@ -255,9 +285,11 @@ void conv2d_forward(const ConvShape& s, const T* x, const T* w, const T* bias, T
   // A deep sum is cut between channels, so that its columns fit. Where depends on the shape alone.
   const int64_t widest = blocks.images_each * blocks.pixels_each;
   const int64_t fitting_channels = kColumnBytes / (kSize * z.taps * column_stride<T>(widest));
-  const int64_t channels = in_place ? z.group_in : std::clamp<int64_t>(fitting_channels, 1, std::max<int64_t>(1, z.group_in));
+  const int64_t channels =
+      in_place ? z.group_in : std::clamp<int64_t>(fitting_channels, 1, std::max<int64_t>(1, z.group_in));
   const int64_t pieces = blocks.count * s.groups;
   const int64_t cuts = cuts_for_threads(pieces, ceil_div(z.group_out, 16));
+  const T* const x_end = x + s.batch * s.in_channels * z.in_plane;
   for_each_piece(pieces * cuts, z.multiplications(s), [&](int64_t i) {
     const int64_t cut = i % cuts, group = i / cuts % s.groups;
     const PixelBlock block = blocks.at(i / cuts / s.groups);
@@ -282,7 +314,7 @@ void conv2d_forward(const ConvShape& s, const T* x, const T* w, const T* bias, T
         g.b = image + block.image * s.in_channels * z.in_plane + block.first;
       } else {
         T* columns = scratch<T>(ScratchUse::kConvColumns, (c1 - c0) * z.taps * stride + 16);
-        kernel.gather_columns(s, image, block, c0, c1, columns, stride);
+        kernel.gather_columns(s, image, x_end, block, c0, c1, columns, stride);
         g.b = columns;
       }
       g.k = (c1 - c0) * z.taps;
@@ -318,9 +350,11 @@ void conv2d_input_grad(const ConvShape& s, const T* gy, const T* w, T* gx) {
   const PaddedPlanes planes(s, 1);
   // A piece owns the planes of some channels of the images of a block, so no two threads add to one element.
   const int64_t widest = blocks.images_each * blocks.pixels_each;
-  const int64_t channel_bytes = kSize * std::max(z.taps * column_stride<T>(widest), blocks.images_each * planes.size());
+  const int64_t channel_bytes =
+      kSize * std::max(z.taps * column_stride<T>(widest), blocks.images_each * planes.size());
   const int64_t image_blocks = blocks.count / blocks.per_image, pieces = image_blocks * s.groups;
-  const int64_t least_cuts = in_place ? 1 : std::min(z.group_in, ceil_div(z.group_in * channel_bytes, kColumnBytes));
+  const int64_t least_cuts =
+      in_place ? 1 : std::min(z.group_in, ceil_div(z.group_in * channel_bytes, kColumnBytes));
   const int64_t cuts = std::max(least_cuts, cuts_for_threads(pieces, ceil_div(z.group_in, 4)));
   for_each_piece(pieces * cuts, z.multiplications(s), [&](int64_t i) {
     const int64_t cut = i % cuts, group = i / cuts % s.groups, image_block = i / cuts / s.groups;
@@ -381,13 +415,15 @@ void conv2d_weight_grad(const ConvShape& s, const T* gy, const T* x, T* gw) {
   constexpr int64_t kMaxChunks = 16, kPartialBytes = 4 << 20;
   const int64_t chunks =
       std::clamp<int64_t>(kPartialBytes / (weights * kSize), 1, std::min(kMaxChunks, blocks.count));
-  // With fewer output channels than inputs under the kernel, the transposed gradient spares turning the columns.
+  // With fewer output channels than inputs under the kernel, the transposed gradient spares turning the
+  // columns.
   const bool transposed = z.group_out < z.depth;
   const int64_t widest = column_stride<T>(blocks.images_each * blocks.pixels_each);
   const int64_t pieces = chunks * s.groups;
   const int64_t least_cuts =
       in_place ? 1 : std::min(z.group_in, ceil_div(z.depth * widest * kSize, kColumnBytes));
   const int64_t cuts = std::max(least_cuts, cuts_for_threads(pieces, z.group_in));
+  const T* const x_end = x + s.batch * s.in_channels * z.in_plane;
   T* const partial = scratch<T>(ScratchUse::kConvPartial, chunks * weights);
   for_each_piece(pieces * cuts, z.multiplications(s), [&](int64_t i) {
     const int64_t cut = i % cuts, group = i / cuts % s.groups, chunk = i / cuts / s.groups;
@@ -405,7 +441,7 @@ void conv2d_weight_grad(const ConvShape& s, const T* gy, const T* x, T* gw) {
       } else {
         stride = column_stride<T>(block.columns());
         T* columns = scratch<T>(ScratchUse::kConvColumns, rows * stride + 16);
-        kernel.gather_columns(s, inputs, block, c0, c1, columns, stride);
+        kernel.gather_columns(s, inputs, x_end, block, c0, c1, columns, stride);
         inputs = columns;
       }
       Gemm<T> g{.m = z.group_out,

@@ -6,9 +6,9 @@
 
 namespace hebb::cpu {
 
-/// Sizes of a convolution. x is [batch, in_channels, in_h, in_w], y is [batch, out_channels, out_h, out_w] and
-/// the weight [out_channels, in_channels / groups, kernel_h, kernel_w]. Zeros surround x: `pad_top` rows above
-/// it, `pad_left` columns left of it, and as many below and to the right as out_h and out_w need.
+/// Sizes of a convolution. x is [batch, in_channels, in_h, in_w], y is [batch, out_channels, out_h, out_w]
+/// and the weight [out_channels, in_channels / groups, kernel_h, kernel_w]. Zeros surround x: `pad_top` rows
+/// above it, `pad_left` columns left of it, and as many below and to the right as out_h and out_w need.
 struct ConvShape {
   int64_t batch, in_channels, in_h, in_w, out_channels, out_h, out_w, kernel_h, kernel_w;
   int64_t stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w, groups;

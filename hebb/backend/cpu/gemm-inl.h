@@ -90,6 +90,9 @@ struct TileEnd {
   const T* col_bias = nullptr;  // one value a column
 };
 
+/// Rows of a tile one vector wide: enough sums to overlap the latency of multiply-adds.
+constexpr int kMaxNarrowRows = 2 * kMaxTileRows < 12 ? 2 * kMaxTileRows : 12;
+
 /// Where the micro-kernel finds element (i, k) of A: kRows at a[i * stride + k], kColumns at a[k * stride +
 /// i].
 enum class ALayout { kRows, kColumns };
@@ -198,14 +201,19 @@ constexpr std::array<TileKernel<T>, sizeof...(I)> tile_kernels(std::integer_sequ
   return {&multiply_tile<T, I + 1, Vectors, Layout>...};
 }
 
-/// The micro-kernel for a tile of `rows` rows (1 to kMaxTileRows) and 1 or 2 vectors of columns.
+/// The micro-kernel for a tile of 1 or 2 vectors of columns and `rows` rows: 1 to kMaxTileRows, or to
+/// kMaxNarrowRows for one vector.
 template <class T>
 HWY_INLINE TileKernel<T> tile_kernel(ALayout layout, int64_t rows, int vectors) {
-  using Heights = std::make_integer_sequence<int, kMaxTileRows>;
-  static constexpr std::array<TileKernel<T>, kMaxTileRows> kTable[2][2] = {
-      {tile_kernels<T, 1, ALayout::kRows>(Heights()), tile_kernels<T, 2, ALayout::kRows>(Heights())},
-      {tile_kernels<T, 1, ALayout::kColumns>(Heights()), tile_kernels<T, 2, ALayout::kColumns>(Heights())}};
-  return kTable[layout == ALayout::kColumns][vectors - 1][static_cast<size_t>(rows - 1)];
+  using Wide = std::make_integer_sequence<int, kMaxTileRows>;
+  using Narrow = std::make_integer_sequence<int, kMaxNarrowRows>;
+  static constexpr auto kWideRows = tile_kernels<T, 2, ALayout::kRows>(Wide());
+  static constexpr auto kWideColumns = tile_kernels<T, 2, ALayout::kColumns>(Wide());
+  static constexpr auto kNarrowRows = tile_kernels<T, 1, ALayout::kRows>(Narrow());
+  static constexpr auto kNarrowColumns = tile_kernels<T, 1, ALayout::kColumns>(Narrow());
+  const auto i = static_cast<size_t>(rows - 1);
+  if (vectors == 2) return layout == ALayout::kRows ? kWideRows[i] : kWideColumns[i];
+  return layout == ALayout::kRows ? kNarrowRows[i] : kNarrowColumns[i];
 }
 
 }  // namespace HWY_NAMESPACE

@@ -115,11 +115,12 @@ class BlockedProduct {
     const int64_t panels = (n1 - n0 + kTileColumns<T> - 1) / kTileColumns<T>;
     const bool a_aliases = g.lda * sizeof(T) % 4096 == 0, b_aliases = g.ldb * sizeof(T) % 4096 == 0;
     pack_a_ = a_aliases || panels > (g.trans_a ? 8 : 3);
-    // A panel of B in place is short pieces of rows: with narrow vectors they waste lines of the first-level
-    // cache unless few tiles read them.
-    const bool few_tiles = m1 - m0 <= 4 * kMaxTileRows || kTileColumns<T> * sizeof(T) > 64;
-    pack_b_ = g.trans_b || g.n % kLanes<T> != 0 || b_aliases || !few_tiles;
-    tile_rows_ = pack_a_ ? kPackedTileRows : kMaxTileRows;
+    // A panel of B in place is short pieces of rows. Where they are a single cache line, an even number of
+    // lines apart, they fill only some sets of the first-level cache, which costs unless few tiles read them.
+    const bool spread = kTileColumns<T> * sizeof(T) > 64 || g.ldb * sizeof(T) % 128 == 64;
+    const bool few_tiles = m1 - m0 <= 4 * kMaxTileRows;
+    pack_b_ = g.trans_b || g.n % kLanes<T> != 0 || b_aliases || !(spread || few_tiles);
+    tile_rows_ = pack_a_ ? kPackedTileRows : n1 - n0 <= kLanes<T> ? kMaxNarrowRows : kMaxTileRows;
     layout_ = g.trans_a ? ALayout::kColumns : ALayout::kRows;
     constexpr int64_t kLarge = 1 << 19;
     large_a_ = g.m * g.k * static_cast<int64_t>(sizeof(T)) >= kLarge;
@@ -268,7 +269,7 @@ class BlockedProduct {
 template <class T>
 void multiply_small(const Gemm<T>& g) {
   const DepthBlocks<T> depths(g.k);
-  const EqualPieces pieces(g.m, kMaxTileRows);
+  const EqualPieces pieces(g.m, g.n <= kLanes<T> ? kMaxNarrowRows : kMaxTileRows);
   const ALayout layout = g.trans_a ? ALayout::kColumns : ALayout::kRows;
   alignas(64) T panel[kBlockDepth<T> * kTileColumns<T>];
   for (int64_t j = 0; j < g.n; j += kTileColumns<T>) {

@@ -6,8 +6,8 @@
 
 namespace hebb::cpu {
 
-/// Prepares a kernel for an op on dense operands of these specs; returns an empty Kernel where it has none (a type
-/// it does not serve), and the op's decompose or plain kernel runs instead.
+/// Prepares a kernel for an op on dense operands of these specs; returns an empty Kernel where it has none (a
+/// type it does not serve), and the op's decompose or plain kernel runs instead.
 struct KernelEntry {
   const OpDef* op;
   Kernel (*prepare)(const Attrs& attrs, SpecPtrs inputs, SpecPtrs outputs);
@@ -20,6 +20,7 @@ std::vector<KernelEntry> pool_kernels();      // pool.cpp: pooling, unpooling, u
 std::vector<KernelEntry> norm_kernels();      // norm.cpp: normalisation, softmax
 
 /// Elementwise ops and copies run at once, with any strides. False if the op is neither.
-bool run_elementwise(const OpDef& op, const Attrs& attrs, std::span<const Tensor> inputs, std::span<Tensor> outputs);
+bool run_elementwise(const OpDef& op, const Attrs& attrs, std::span<const Tensor> inputs,
+                     std::span<Tensor> outputs);
 
 }  // namespace hebb::cpu

@@ -1,0 +1,134 @@
+// What all optimizers share: parameters in groups, one state per parameter, saving and loading it exactly.
+#pragma once
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "hebb/core/tensor.h"
+#include "hebb/optim/options.h"
+
+namespace hebb::optim {
+
+/// Tensors by name, in a fixed order.
+using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
+
+/// Parameters that share options; those not named take the optimizer's.
+///   optim::SGD opt({optim::ParamGroup{body, {{"lr", 1e-3}}}, optim::ParamGroup{head}}, {.lr = 1e-2});
+struct ParamGroup {
+  std::vector<Tensor> params;
+  OptionMap options = {};
+};
+
+/// Changes parameters by their gradients. The rules and defaults are PyTorch's.
+///
+/// Parameters are handles: the optimizer shares them with the module. Values saved for backward, views taken
+/// before and tensors from state() keep what they held; see Tensor::assign_. Parameters and state of f64 are
+/// computed in f64, all others in f32 (PyTorch keeps the state of bf16 and f16 parameters in their own type).
+class Optimizer {
+ public:
+  Optimizer(const Optimizer&) = delete;
+  Optimizer& operator=(const Optimizer&) = delete;
+  virtual ~Optimizer();
+
+  /// One update of every parameter that has a grad(). Throws Error if a gradient is not of its parameter's
+  /// shape.
+  void step();
+  /// Forgets the gradients of all parameters.
+  void zero_grad();
+
+  /// "SGD", "Adam", …
+  const std::string& name() const { return name_; }
+  size_t num_groups() const { return num_groups_; }
+  /// Handles of a group's parameters.
+  std::vector<Tensor> params(size_t group) const;
+  /// The learning rate of a group.
+  double lr(size_t group = 0) const { return *option(group, "lr"); }
+  void set_lr(size_t group, double lr) { *option(group, "lr") = lr; }
+  /// Sets the learning rate of every group.
+  void set_lr(double lr);
+  /// Where a number of a group's options is ("lr", "momentum", "betas.0"); null if there is none of the name.
+  double* option(size_t group, std::string_view name) const;
+
+  /// The options of all groups: "0.lr", "0.betas.0", "1.lr"; truth values as 0 and 1.
+  NamedValues options() const;
+  /// Moments and step counts as they are now (later steps do not change the tensors returned), by the
+  /// parameter's place over all groups: "0.step", "0.exp_avg", "1.step". `step` is i64.
+  NamedTensors state();
+  /// Takes what options() and state() gave. Element types are converted. Throws Error, listing together all
+  /// names that are missing, unexpected or of the wrong shape, and then changes nothing.
+  void load_state(const NamedTensors& state, const NamedValues& options);
+
+  /// The learning rate that schedules start from: that of the group when the first schedule was made.
+  double initial_lr(size_t group);
+  void set_initial_lr(size_t group, double lr);
+
+ protected:
+  /// A tensor of state that each parameter has, of its shape, if the options ask for it.
+  struct Slot {
+    const char* name;
+    double initial = 0;
+    bool used = true;
+  };
+  struct Param {
+    Tensor value;
+    size_t group;
+    Tensor step;  // i64, 0-d: the number of updates
+    std::vector<Tensor> slots;
+  };
+
+  /// Throws Error for no parameters, one that occurs twice, is not of a floating type or is a result.
+  Optimizer(std::string name, std::span<const ParamGroup> groups);
+  /// Makes the state that the options ask for and that is not there yet.
+  void create_state();
+
+  virtual std::vector<OptionField> option_fields(size_t group) const = 0;
+  /// Throws Error for options that make no sense.
+  virtual void check_options(size_t group) const = 0;
+  /// All slots that there may be; names and order never change.
+  virtual std::vector<Slot> slots(size_t group) const = 0;
+  /// One update of p.value and p.slots; `step` counts from 1.
+  virtual void update(Param& p, const Tensor& grad, int64_t step) = 0;
+
+ private:
+  void create_state(Param& p, const std::vector<Slot>& slots);
+  void load_options(const NamedValues& options, std::vector<std::string>& problems);
+  std::vector<std::pair<Tensor*, Tensor>> match_state(const NamedTensors& state,
+                                                      std::vector<std::string>& problems);
+
+  std::string name_;
+  size_t num_groups_;
+  std::vector<Param> params_;  // group by group
+  std::vector<double> initial_lr_;
+};
+
+/// An optimizer whose groups have options of the aggregate O.
+template <class O>
+class OptimizerOf : public Optimizer {
+ public:
+  using Options = O;
+
+  /// The options of each group, to read and to change: opt.groups()[0].lr = 0.01.
+  std::span<O> groups() { return options_; }
+
+ protected:
+  OptimizerOf(const char* name, std::span<const ParamGroup> groups, const O& defaults)
+      : Optimizer(name, groups) {
+    for (const ParamGroup& g : groups) {
+      O& options = options_.emplace_back(defaults);
+      read_options(name, g.options, options.option_fields());
+    }
+    for (const O& options : options_) options.check(name);
+  }
+  const O& group_options(size_t group) const { return options_[group]; }
+
+ private:
+  std::vector<OptionField> option_fields(size_t group) const final {
+    return const_cast<O&>(options_[group]).option_fields();
+  }
+  void check_options(size_t group) const final { options_[group].check(name().c_str()); }
+
+  std::vector<O> options_;
+};
+
+}  // namespace hebb::optim
