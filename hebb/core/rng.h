@@ -38,7 +38,8 @@ struct RandomStream {
   }
   /// Uniform in [0, n), without bias worth speaking of (n below 2^32: error below 2^-32).
   uint64_t below(uint64_t index, uint64_t n) const {
-    return static_cast<uint64_t>((static_cast<unsigned __int128>(bits(index)) * n) >> 64);
+    __extension__ using Wide = unsigned __int128;
+    return static_cast<uint64_t>((static_cast<Wide>(bits(index)) * n) >> 64);
   }
   /// Uniform in [0, 1) with 53 bits.
   double uniform(uint64_t index) const { return static_cast<double>(bits(index) >> 11) * 0x1p-53; }

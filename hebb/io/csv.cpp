@@ -1,3 +1,4 @@
+// One pass over the text, without a copy of it: tables of images have hundreds of columns.
 #include "hebb/io/csv.h"
 
 #include <algorithm>

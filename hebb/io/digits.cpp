@@ -1,3 +1,4 @@
+// Finding the ink is where drawings and photographs differ from MNIST; the rest follows its description.
 #include "hebb/io/digits.h"
 
 #include <algorithm>

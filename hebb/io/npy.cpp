@@ -1,3 +1,4 @@
+// A file is the magic bytes, a version, the length of a header, the header (a Python dict) and the data.
 #include "hebb/io/npy.h"
 
 #include <algorithm>

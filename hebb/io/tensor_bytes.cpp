@@ -1,3 +1,4 @@
+// Copies between files and tensors. Data in files need not be aligned, hence bytes and not typed pointers.
 #include "hebb/io/tensor_bytes.h"
 
 #include <cstring>

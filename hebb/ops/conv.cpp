@@ -330,8 +330,8 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
                 o.groups,
                 {}};
   if (o.padding.same) {
-    HEBB_CHECK(o.stride == Pair(1), "[conv2d] expected stride 1 with padding \"same\", got {}x{}", o.stride.h,
-               o.stride.w);
+    HEBB_CHECK(o.stride.h == 1 && o.stride.w == 1,
+               "[conv2d] expected stride 1 with padding \"same\", got {}x{}", o.stride.h, o.stride.w);
     HEBB_CHECK(weight.ndim() == 4, "[conv2d] expected a weight of 4 dimensions [O, C/groups, kh, kw], got {}",
                weight.shape().str());
     for (int d = 0; d < 2; ++d) {

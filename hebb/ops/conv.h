@@ -24,9 +24,9 @@ struct Padding {
 };
 
 struct Conv2dOptions {
-  Pair stride = 1;
+  Size2 stride = 1;
   Padding padding = 0;
-  Pair dilation = 1;
+  Size2 dilation = 1;
   int64_t groups = 1;
 };
 /// [N, C, H, W] (or [C, H, W]) with weight [O, C/groups, kh, kw] and bias [O] (may be undefined) -> [N, O,
@@ -46,11 +46,11 @@ Tensor conv1d(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
               const Conv1dOptions& options = {});
 
 struct ConvTranspose2dOptions {
-  Pair stride = 1;
-  Pair padding = 0;         ///< rows and columns cut from each side of the full result
-  Pair output_padding = 0;  ///< rows below and columns right added to it
+  Size2 stride = 1;
+  Size2 padding = 0;         ///< rows and columns cut from each side of the full result
+  Size2 output_padding = 0;  ///< rows below and columns right added to it
   int64_t groups = 1;
-  Pair dilation = 1;
+  Size2 dilation = 1;
 };
 /// The transpose of conv2d as a linear map: [N, C, H, W] with weight [C, O/groups, kh, kw] -> [N, O, H', W'],
 /// H' = (H - 1) stride - 2 padding + dilation (kh - 1) + output_padding + 1.

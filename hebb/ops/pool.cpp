@@ -1,5 +1,5 @@
-// Max pooling, its gradient, and unpooling. Where a maximum stood is an output of the op, so that the gradient
-// and unpooling are scatters by index, and their gradients gathers.
+// Max pooling, its gradient, and unpooling. Where a maximum stood is an output of the op, so that the
+// gradient and unpooling are scatters by index, and their gradients gathers.
 #include "hebb/ops/pool.h"
 
 #include <cmath>
@@ -60,7 +60,8 @@ void reference_max(const ReferenceArgs& s, F window) {
 
 // The gradient of both kinds of max pooling with respect to x, and its tangent.
 std::vector<Tensor> vjp_max(const VjpArgs& s) {
-  return {apply1(ops::max_pool2d_grad, PlaneAttrs{plane_of(s.inputs[0].shape())}, {s.grads[0], s.outputs[1]})};
+  return {
+      apply1(ops::max_pool2d_grad, PlaneAttrs{plane_of(s.inputs[0].shape())}, {s.grads[0], s.outputs[1]})};
 }
 Outputs jvp_max(const JvpArgs& s) {
   return {apply1(ops::max_pool2d_gather, NoAttrs{}, {s.tangents[0], s.outputs[1]}), Tensor()};
@@ -112,12 +113,13 @@ const SampleInput kDistinct{{2, 3, 2, 2}, -2, 2, f32, SampleInput::Fill::distinc
 
 std::vector<ErrorSample> scatter_errors() {
   const PlaneAttrs plane{{4, 6}};
-  return {{{{{2, 2}}, {{2, 2}, 0, 4, i64}}, plane, "expected an input of 3 or 4 dimensions"},
-          {{{{1, 2, 2}, 0, 4, i64}, {{1, 2, 2}, 0, 4, i64}}, plane, "expected an input of a floating type"},
-          {{{{1, 2, 2}}, {{1, 2, 2}}}, plane, "expected indices of i64 or i32, got f32"},
-          {{{{1, 2, 2}}, {{1, 2, 1}, 0, 4, i64}}, plane, "expected an index for each value (1x2x2), got 1x2x1"},
-          {{{{1, 2, 2}}, {{1, 2, 2}, 0, 4, i64}}, PlaneAttrs{{-1, 2}}, "expected an output size of at least 0"},
-          {{{{1, 2, 2}}, {{1, 2, 2}, 24, 25, i64}}, plane, "expected indices below 24 (a plane of 4x6), got 24"}};
+  return {
+      {{{{2, 2}}, {{2, 2}, 0, 4, i64}}, plane, "expected an input of 3 or 4 dimensions"},
+      {{{{1, 2, 2}, 0, 4, i64}, {{1, 2, 2}, 0, 4, i64}}, plane, "expected an input of a floating type"},
+      {{{{1, 2, 2}}, {{1, 2, 2}}}, plane, "expected indices of i64 or i32, got f32"},
+      {{{{1, 2, 2}}, {{1, 2, 1}, 0, 4, i64}}, plane, "expected an index for each value (1x2x2), got 1x2x1"},
+      {{{{1, 2, 2}}, {{1, 2, 2}, 0, 4, i64}}, PlaneAttrs{{-1, 2}}, "expected an output size of at least 0"},
+      {{{{1, 2, 2}}, {{1, 2, 2}, 24, 25, i64}}, plane, "expected indices below 24 (a plane of 4x6), got 24"}};
 }
 
 }  // namespace
@@ -133,7 +135,8 @@ const OpDef max_pool2d{
           const auto& a = attrs.as<MaxPoolAttrs>();
           std::array<int64_t, 2> plane;
           for (int axis = 0; axis < 2; ++axis)
-            plane[axis] = pooled_extent(a, axis, a.dilation[axis], plane_extent(in[0]->shape, axis), "max_pool2d");
+            plane[axis] =
+                pooled_extent(a, axis, a.dilation[axis], plane_extent(in[0]->shape, axis), "max_pool2d");
           return values_and_indices(*in[0], plane);
         },
     .vjp = vjp_max,
@@ -142,11 +145,11 @@ const OpDef max_pool2d{
         [](const ReferenceArgs& s) {
           const auto& a = s.attrs.as<MaxPoolAttrs>();
           reference_max(s, [&](int axis, int64_t i) {
-            const int64_t extent = plane_extent(s.inputs[0].shape(), axis), step = a.dilation[axis];
+            const int64_t extent = plane_extent(s.inputs[0].shape(), axis), apart = a.dilation[axis];
             int64_t begin = i * a.stride[axis] - a.padding[axis];
-            const int64_t end = begin + (a.kernel[axis] - 1) * step + 1;
-            while (begin < 0) begin += step;
-            return Window{begin, std::min(end, extent), step};
+            const int64_t end = begin + (a.kernel[axis] - 1) * apart + 1;
+            while (begin < 0) begin += apart;
+            return Window{begin, std::min(end, extent), apart};
           });
         },
     .samples = []() -> std::vector<Sample> {
@@ -166,7 +169,9 @@ const OpDef max_pool2d{
               {{{{1, 4, 4}, 0, 5, i64}}, two, "expected an input of a floating type, got i64"},
               {{{{1, 4, 4}}}, MaxPoolAttrs{{0, 2}, {2, 2}}, "of at least 1, got 0, 2 and 1"},
               {{{{1, 4, 4}}}, MaxPoolAttrs{{2, 2}, {2, 2}, {2, 2}}, "at most half the kernel (2), got 2"},
-              {{{{1, 2, 4}}}, MaxPoolAttrs{{3, 3}, {1, 1}}, "expected windows that fit into 2 + 2 * 0 places, got 3"}};
+              {{{{1, 2, 4}}},
+               MaxPoolAttrs{{3, 3}, {1, 1}},
+               "expected windows that fit into 2 + 2 * 0 places, got 3"}};
     },
     .saves_inputs = 0,
     .saves_outputs = 2};
@@ -187,7 +192,8 @@ const OpDef adaptive_max_pool2d{
           const auto& a = s.attrs.as<AdaptivePoolAttrs>();
           reference_max(s, [&](int axis, int64_t i) {
             const int64_t extent = plane_extent(s.inputs[0].shape(), axis);
-            return Window{adaptive_begin(i, extent, a.output[axis]), adaptive_end(i, extent, a.output[axis]), 1};
+            return Window{adaptive_begin(i, extent, a.output[axis]), adaptive_end(i, extent, a.output[axis]),
+                          1};
           });
         },
     .samples = []() -> std::vector<Sample> {
@@ -197,10 +203,11 @@ const OpDef adaptive_max_pool2d{
               {"larger", {{{1, 2, 3}, -2, 2, f32, distinct}}, AdaptivePoolAttrs{{3, 5}}}};
     },
     .error_samples = []() -> std::vector<ErrorSample> {
-      return {{{{{4, 4}}}, AdaptivePoolAttrs{}, "expected an input of 3 or 4 dimensions"},
-              {{{{1, 4, 4}, 0, 5, i64}}, AdaptivePoolAttrs{}, "expected an input of a floating type, got i64"},
-              {{{{1, 4, 4}}}, AdaptivePoolAttrs{{0, 1}}, "expected an output size of at least 1, got 0"},
-              {{{{1, 0, 4}}}, AdaptivePoolAttrs{}, "expected planes that are not empty, got 1x0x4"}};
+      return {
+          {{{{4, 4}}}, AdaptivePoolAttrs{}, "expected an input of 3 or 4 dimensions"},
+          {{{{1, 4, 4}, 0, 5, i64}}, AdaptivePoolAttrs{}, "expected an input of a floating type, got i64"},
+          {{{{1, 4, 4}}}, AdaptivePoolAttrs{{0, 1}}, "expected an output size of at least 1, got 0"},
+          {{{{1, 0, 4}}}, AdaptivePoolAttrs{}, "expected planes that are not empty, got 1x0x4"}};
     },
     .saves_inputs = 0,
     .saves_outputs = 2};
@@ -255,10 +262,16 @@ const OpDef max_pool2d_gather{
     },
     .error_samples = []() -> std::vector<ErrorSample> {
       return {{{{{2, 2}}, {{2, 2}, 0, 4, i64}}, NoAttrs{}, "expected an input of 3 or 4 dimensions"},
-              {{{{1, 2, 2}, 0, 4, i64}, {{1, 2, 2}, 0, 4, i64}}, NoAttrs{}, "expected an input of a floating type"},
+              {{{{1, 2, 2}, 0, 4, i64}, {{1, 2, 2}, 0, 4, i64}},
+               NoAttrs{},
+               "expected an input of a floating type"},
               {{{{1, 2, 2}}, {{1, 2, 2}}}, NoAttrs{}, "expected indices of i64 or i32, got f32"},
-              {{{{1, 2, 2}}, {{2, 2, 2}, 0, 4, i64}}, NoAttrs{}, "expected indices for the planes of 1x2x2, got 2x2x2"},
-              {{{{1, 2, 2}}, {{1, 2, 2}, 4, 5, i64}}, NoAttrs{}, "expected indices below 4 (a plane of 2x2), got 4"}};
+              {{{{1, 2, 2}}, {{2, 2, 2}, 0, 4, i64}},
+               NoAttrs{},
+               "expected indices for the planes of 1x2x2, got 2x2x2"},
+              {{{{1, 2, 2}}, {{1, 2, 2}, 4, 5, i64}},
+               NoAttrs{},
+               "expected indices below 4 (a plane of 2x2), got 4"}};
     },
     .saves_inputs = 2};
 
@@ -287,7 +300,8 @@ const OpDef unpool_zero_fill2d{
           expect_planes(*in[0], "unpool_zero_fill2d");
           const auto& stride = attrs.as<UnpoolAttrs>().stride;
           HEBB_CHECK(stride[0] >= 1 && stride[1] >= 1,
-                     "[unpool_zero_fill2d] expected a stride of at least 1, got {} and {}", stride[0], stride[1]);
+                     "[unpool_zero_fill2d] expected a stride of at least 1, got {} and {}", stride[0],
+                     stride[1]);
           const auto [h, w] = plane_of(in[0]->shape);
           return planes_spec(*in[0], {h * stride[0], w * stride[1]});
         },
@@ -330,12 +344,13 @@ Tensor max_pool2d(const Tensor& x, Size2 kernel, const MaxPool2dOptions& o) {
   return max_pool2d_with_indices(x, kernel, o).first;
 }
 
-std::pair<Tensor, Tensor> max_pool1d_with_indices(const Tensor& x, int64_t kernel, const MaxPool1dOptions& o) {
+std::pair<Tensor, Tensor> max_pool1d_with_indices(const Tensor& x, int64_t kernel,
+                                                  const MaxPool1dOptions& o) {
   HEBB_CHECK(x.ndim() == 2 || x.ndim() == 3,
              "[max_pool1d] expected an input of 2 or 3 dimensions (CL or NCL), got {}", x.shape().str());
-  const auto [y, indices] = max_pool2d_with_indices(
-      unsqueeze(x, -2), Size2(1, kernel),
-      {{o.stride ? 1 : 0, o.stride}, {0, o.padding}, {1, o.dilation}, o.ceil_mode});
+  const auto [y, indices] =
+      max_pool2d_with_indices(unsqueeze(x, -2), Size2(1, kernel),
+                              {{o.stride ? 1 : 0, o.stride}, {0, o.padding}, {1, o.dilation}, o.ceil_mode});
   return {squeeze(y, -2), squeeze(indices, -2)};
 }
 Tensor max_pool1d(const Tensor& x, int64_t kernel, const MaxPool1dOptions& o) {

@@ -11,10 +11,10 @@
 namespace hebb {
 
 struct MaxPool2dOptions {
-  Size2 stride = 0;         ///< 0: as the kernel
-  Size2 padding = 0;        ///< places of -infinity on each side; at most half the kernel
-  Size2 dilation = 1;       ///< distance of the places in a window
-  bool ceil_mode = false;   ///< a last window may hang over the end, if it starts inside
+  Size2 stride = 0;        ///< 0: as the kernel
+  Size2 padding = 0;       ///< places of -infinity on each side; at most half the kernel
+  Size2 dilation = 1;      ///< distance of the places in a window
+  bool ceil_mode = false;  ///< a last window may hang over the end, if it starts inside
 };
 /// The largest value of each window. NaN counts as larger than all. The gradient goes to the first of equal
 /// values.
@@ -80,8 +80,8 @@ struct InterpolateOptions {
   Interpolation mode = Interpolation::nearest;
   bool align_corners = false;  ///< bilinear: corner pixels keep their values, else pixels are small squares
 };
-/// Resizes [N, C, H, W]. Bilinear does not smooth when it shrinks. Throws Error unless exactly one of size and
-/// scale_factor is given, or if align_corners is set with nearest.
+/// Resizes [N, C, H, W]. Bilinear does not smooth when it shrinks. Throws Error unless exactly one of size
+/// and scale_factor is given, or if align_corners is set with nearest.
 Tensor interpolate(const Tensor& x, const InterpolateOptions& options);
 
 }  // namespace hebb

@@ -24,8 +24,8 @@ Specs infer_accumulated(SpecPtrs in, const Attrs& attrs) {
                     in[0]->device);
 }
 Specs infer_truth(SpecPtrs in, const Attrs& attrs) {
-  return TensorSpec(reduced_shape(in[0]->shape, attrs.as<ReduceAttrs>()),
-                    in[0]->dtype == u8 ? u8 : boolean, in[0]->device);
+  return TensorSpec(reduced_shape(in[0]->shape, attrs.as<ReduceAttrs>()), in[0]->dtype == u8 ? u8 : boolean,
+                    in[0]->device);
 }
 
 // The folded dimensions as a last one, whose first half is multiplied by its second until one is left. Unlike
@@ -157,11 +157,11 @@ const OpDef logsumexp{
     .vjp = [](const VjpArgs& s) -> std::vector<Tensor> {
       const auto& a = s.attrs.as<ReduceAttrs>();
       const Shape& in = s.inputs[0].shape();
-      return {spread(s.grads[0], in, a) * exp(s.inputs[0] - spread(s.outputs[0], in, a))};
+      return {spread(s.grads[0], in, a) * hebb::exp(s.inputs[0] - spread(s.outputs[0], in, a))};
     },
     .jvp = [](const JvpArgs& s) -> Outputs {
       const auto& a = s.attrs.as<ReduceAttrs>();
-      const Tensor weights = exp(s.inputs[0] - spread(s.outputs[0], s.inputs[0].shape(), a));
+      const Tensor weights = hebb::exp(s.inputs[0] - spread(s.outputs[0], s.inputs[0].shape(), a));
       return apply1(sum, s.attrs, {s.tangents[0] * weights});
     },
     .reference =
@@ -200,7 +200,7 @@ const OpDef cumsum{
     .vjp = [](const VjpArgs& s) -> std::vector<Tensor> {
       if (s.grads[0].ndim() == 0) return {s.grads[0]};
       const int64_t dim = s.attrs.as<DimAttrs>().dim;
-      return {flip(apply1(cumsum, s.attrs, {flip(s.grads[0], {dim})}), {dim})};
+      return {hebb::flip(apply1(cumsum, s.attrs, {hebb::flip(s.grads[0], {dim})}), {dim})};
     },
     .jvp = [](const JvpArgs& s) -> Outputs { return apply1(cumsum, s.attrs, {s.tangents[0]}); },
     .reference =
@@ -215,7 +215,8 @@ const OpDef cumsum{
           });
         },
     .samples = []() -> std::vector<Sample> {
-      return {{"last", {{{3, 7}}}, DimAttrs{1}}, {"first", {{{5, 4}}}, DimAttrs{0}}, {"0d", {{{}}}, DimAttrs{0}}};
+      return {
+          {"last", {{{3, 7}}}, DimAttrs{1}}, {"first", {{{5, 4}}}, DimAttrs{0}}, {"0d", {{{}}}, DimAttrs{0}}};
     },
     .saves_inputs = 0};
 

@@ -21,8 +21,8 @@ struct DimAttrs {
   HEBB_FIELDS(dim)
 };
 
-/// A dense shape seen from one dimension: element (o, i, j) of [outer, n, inner] lies at (o * n + i) * inner +
-/// j. A 0-d shape has n = 1.
+/// A dense shape seen from one dimension: element (o, i, j) of [outer, n, inner] lies at (o * n + i) * inner
+/// + j. A 0-d shape has n = 1.
 struct DimSplit {
   int64_t outer = 1, n = 1, inner = 1;
   DimSplit(const Shape& shape, int64_t dim) {

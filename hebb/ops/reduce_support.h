@@ -69,13 +69,14 @@ inline std::vector<Sample> reduce_samples_from(double low, double high, SampleIn
   auto of = [&](const char* name, const Shape& shape, int64_t dims, bool keepdim) {
     return Sample{name, {{shape, low, high, f32, fill}}, ReduceAttrs{dims, keepdim}};
   };
-  return {of("rows", {5, 7}, 2, false),        of("columns", {5, 7}, 1, true),
-          of("middle", {3, 4, 5}, 2, false),   of("outer_inner", {3, 4, 5}, 5, true),
-          of("all", {3, 40, 5}, 7, false),     of("0d", {}, 0, false),
+  return {of("rows", {5, 7}, 2, false),
+          of("columns", {5, 7}, 1, true),
+          of("middle", {3, 4, 5}, 2, false),
+          of("outer_inner", {3, 4, 5}, 5, true),
+          of("all", {3, 40, 5}, 7, false),
+          of("0d", {}, 0, false),
           of("batch_norm", {2, 3, 9, 8}, 13, false)};
 }
-inline std::vector<Sample> reduce_samples() {
-  return reduce_samples_from(-2, 2, SampleInput::Fill::uniform);
-}
+inline std::vector<Sample> reduce_samples() { return reduce_samples_from(-2, 2, SampleInput::Fill::uniform); }
 
 }  // namespace hebb::detail

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <limits>
 #include <unordered_map>
-#include <unordered_set>
 
 #include "hebb/autograd/grad.h"
 #include "hebb/core/check.h"
@@ -25,8 +24,8 @@ Optimizer::Optimizer(std::string name, std::span<const ParamGroup> groups)
       const size_t i = params_.size();
       HEBB_CHECK(t.defined() && t.has_data(), "[{}] expected parameters with values, parameter {} has none",
                  name_, i);
-      HEBB_CHECK(is_float(t.dtype()), "[{}] expected parameters of a floating type, parameter {} is {}", name_,
-                 i, name_of(t.dtype()));
+      HEBB_CHECK(is_float(t.dtype()), "[{}] expected parameters of a floating type, parameter {} is {}",
+                 name_, i, name_of(t.dtype()));
       HEBB_CHECK(t.is_leaf(), "[{}] expected parameters, parameter {} is the result of a recorded op", name_,
                  i);
       const auto [first, is_new] = seen.emplace(t.impl(), i);
@@ -59,8 +58,8 @@ void Optimizer::step() {
     const Tensor grad = p.value.grad();
     if (!grad.defined()) continue;
     HEBB_CHECK(grad.shape() == p.value.shape(),
-               "[{}] expected a gradient of shape {} for parameter {}, got {}", name_, p.value.shape().str(), i,
-               grad.shape().str());
+               "[{}] expected a gradient of shape {} for parameter {}, got {}", name_, p.value.shape().str(),
+               i, grad.shape().str());
     if (p.group != group) group_slots = slots(group = p.group);
     create_state(p, group_slots);
     detail::OpenValues<int64_t> step(p.step);
@@ -183,8 +182,9 @@ void Optimizer::load_state(const NamedTensors& state, const NamedValues& options
     hebb::detail::fail("[{}] the state does not fit this optimizer:\n  {}", name_,
                        fmt::join(problems, "\n  "));
   }
-  // A slot that these options do not use may come along: it was used before an option changed.
+  create_state();
   for (auto& [target, source] : found) {
+    // A slot that these options do not use may come along: it was used before an option changed.
     if (!target->defined()) *target = Tensor::empty(source.shape(), source.dtype());
     target->assign_(source);
   }

@@ -79,8 +79,9 @@ void read_options(std::string_view owner, const OptionMap& values, const std::ve
     if (field == fields.end()) {
       std::vector<std::string> names;
       for (const OptionField& f : fields) names.emplace_back(f.name);
+      const std::string* near = detail::nearest(name, names);
       hebb::detail::fail("[{}] unknown option '{}'{} Expected one of: {}", owner, name,
-                         detail::suggestion(name, names), fmt::join(names, ", "));
+                         near ? fmt::format(", did you mean '{}'?", *near) : ".", fmt::join(names, ", "));
     }
     const char* expected = std::visit([&](auto* target) { return set(*target, value); }, field->value);
     detail::check_option(*expected == '\0', owner, name, expected, value);
@@ -89,14 +90,14 @@ void read_options(std::string_view owner, const OptionMap& values, const std::ve
 
 namespace detail {
 
-std::string suggestion(std::string_view word, const std::vector<std::string>& candidates) {
+const std::string* nearest(std::string_view word, const std::vector<std::string>& candidates) {
   const std::string* best = nullptr;
   size_t fewest = std::max<size_t>(2, word.size() / 3) + 1;
   for (const std::string& c : candidates) {
     const size_t n = edits(word, c);
     if (n < fewest) fewest = n, best = &c;
   }
-  return best ? fmt::format(", did you mean '{}'?", *best) : ".";
+  return best;
 }
 
 double NumberField::get() const {

@@ -1,5 +1,6 @@
 // Options of optimizers and schedules: plain aggregates in C++ code, names and values in recipes, parameter
-// groups and checkpoints. Each aggregate lists its fields once (HEBB_OPTIONS); everything else is read from it.
+// groups and checkpoints. Each aggregate lists its fields once (HEBB_OPTIONS); everything else is read from
+// it.
 #pragma once
 #include <array>
 #include <concepts>
@@ -24,8 +25,8 @@
 
 namespace hebb::optim {
 
-/// Numbers by name, in a fixed order: what a checkpoint keeps beside tensors. All are finite, so that JSON can
-/// hold them.
+/// Numbers by name, in a fixed order: what a checkpoint keeps beside tensors. All are finite, so that JSON
+/// can hold them.
 using NamedValues = std::vector<std::pair<std::string, double>>;
 
 /// A number for all parameter groups, or one for each.
@@ -80,14 +81,14 @@ struct OptionField {
       value;
 };
 
-/// Sets the fields that `values` names. Throws Error, naming `owner`, for an unknown name (with the nearest one
-/// and the list) and for a value of another kind.
+/// Sets the fields that `values` names. Throws Error, naming `owner`, for an unknown name (with the nearest
+/// one and the list) and for a value of another kind.
 void read_options(std::string_view owner, const OptionMap& values, const std::vector<OptionField>& fields);
 
 namespace detail {
 
-/// The candidate with the fewest edits from `word`, as ", did you mean 'adam'?"; empty if none is near.
-std::string suggestion(std::string_view word, const std::vector<std::string>& candidates);
+/// The candidate with the fewest edits from `word`; null if none is near.
+const std::string* nearest(std::string_view word, const std::vector<std::string>& candidates);
 
 /// Fields that are numbers, each with its name and a way to read and to write it: betas gives betas.0 and
 /// betas.1.

@@ -49,20 +49,23 @@ class DenseValues {
 /// Elements that are worth a second thread: about 20 microseconds of the cheapest rule.
 inline constexpr int64_t kUpdateGrain = 16384;
 
+template <class T, class Rule, class... Slots>
+void update_open(const Rule& rule, int64_t n, const T* grad, OpenValues<T> value, Slots... slots) {
+  hebb::parallel_for(n, kUpdateGrain, [&](int64_t begin, int64_t end) {
+    // Distinct storages: none of these overlaps another, and the loop vectorises.
+    [&rule, begin, end](const T* __restrict g, T* __restrict w, auto* __restrict... s) {
+      const auto r = rule;  // a local copy: its numbers stay in registers
+      for (int64_t i = begin; i < end; ++i) r(g[i], w[i], s[i]...);
+    }(grad, value.values(), slots.values()...);
+  });
+  value.commit();
+  (slots.commit(), ...);
+}
+
 template <class T, class Rule, class... S>
 void update_as(const Rule& rule, Tensor& value, const Tensor& grad, S&... slots) {
-  const DenseValues<T> dense_grad(grad);
-  [&](OpenValues<T> open_value, OpenValues<T>... open_slots) {
-    hebb::parallel_for(value.numel(), kUpdateGrain, [&](int64_t begin, int64_t end) {
-      // Distinct storages: none of these overlaps another, and the loop vectorises.
-      [&rule, begin, end](T* __restrict w, const T* __restrict g, auto* __restrict... s) {
-        const auto r = rule;  // a local copy: its numbers stay in registers
-        for (int64_t i = begin; i < end; ++i) r(g[i], w[i], s[i]...);
-      }(open_value.values(), dense_grad.values(), open_slots.values()...);
-    });
-    open_value.commit();
-    (open_slots.commit(), ...);
-  }(OpenValues<T>(value), OpenValues<T>(slots)...);
+  const DenseValues<T> dense(grad);
+  update_open<T>(rule, value.numel(), dense.values(), OpenValues<T>(value), OpenValues<T>(slots)...);
 }
 
 /// Applies an optimizer's rule to each element: make_rule(T{}) returns a function (T g, T& w, T& slot...),

@@ -174,8 +174,8 @@ TYPED_TEST(GemmTest, MatchesTheTripleLoopForLargeSizes) {
                                     {600, 200, 700}, {1500, 64, 64}, {64, 256, 3000}, {3, 2100, 1100}};
   for_each_target([&] {
     for (const auto& [m, n, k] : kShapes) {
-      for (unsigned options = 0; options < 8; ++options) {
-        const bool extras = (options & 4) != 0;
+      for (unsigned options = 0; options < 4; ++options) {
+        const bool extras = options == 1 || options == 2;
         check<TypeParam>(
             {m, n, k, (options & 1) != 0, (options & 2) != 0, extras, extras, extras, extras ? 5 : 0}, 100,
             {1, 2, 3, 5});

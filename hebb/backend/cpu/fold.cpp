@@ -1,0 +1,264 @@
+#include "hebb/backend/cpu/fold.h"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+
+// Vectors of a length unknown to the compiler cannot be held in arrays; those machines run their
+// fixed-length targets.
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "hebb/backend/cpu/fold.cpp"
+#include <hwy/foreach_target.h>  // must come before highway.h
+// After foreach_target.
+#include <hwy/contrib/math/math-inl.h>
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace hebb::cpu::HWY_NAMESPACE {
+namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+// Partial results of a row, whatever the length of a vector: 256 bytes are 4 vectors of AVX-512, 16 of SSE.
+template <class T>
+constexpr int kPartials = 256 / static_cast<int>(sizeof(T));
+template <class T>
+constexpr int kMostLanes = static_cast<int>(hn::MaxLanes(hn::ScalableTag<T>()));
+
+template <class T, Fold fold>
+constexpr T identity() {
+  constexpr T infinity = std::numeric_limits<T>::infinity();
+  if constexpr (fold == Fold::Sum) return 0;
+  else if constexpr (fold == Fold::Prod) return 1;
+  else if constexpr (fold == Fold::Min) return infinity;
+  else return -infinity;  // e^-infinity is 0, the identity of SumExp's sum
+}
+
+template <Fold fold, class V>
+HWY_INLINE V join(V a, V b) {
+  if constexpr (fold == Fold::Sum || fold == Fold::SumExp) return hn::Add(a, b);
+  else if constexpr (fold == Fold::Prod) return hn::Mul(a, b);
+  // Taken if larger or NaN; where a is NaN it stays, since no comparison with it holds.
+  else if constexpr (fold == Fold::Max) return hn::IfThenElse(hn::Or(hn::Gt(b, a), hn::IsNaN(b)), b, a);
+  else return hn::IfThenElse(hn::Or(hn::Lt(b, a), hn::IsNaN(b)), b, a);
+}
+template <Fold fold, class T>
+HWY_INLINE T join_one(T a, T b) {
+  if constexpr (fold == Fold::Sum || fold == Fold::SumExp) return a + b;
+  else if constexpr (fold == Fold::Prod) return a * b;
+  else if constexpr (fold == Fold::Max) return b > a || b != b ? b : a;
+  else return b < a || b != b ? b : a;
+}
+
+// What is joined: the element itself, or its exponential (Highway's turns NaN into 0).
+template <Fold fold, class D, class V>
+HWY_INLINE V mapped(D d, V x, V shift) {
+  if constexpr (fold == Fold::SumExp) return hn::IfThenElse(hn::IsNaN(x), x, hn::Exp(d, hn::Sub(x, shift)));
+  else return x;
+}
+template <Fold fold, class T>
+constexpr T start() {
+  return fold == Fold::SumExp ? T{0} : identity<T, fold>();
+}
+
+template <class T, Fold fold>
+HWY_INLINE T fold_row(const T* HWY_RESTRICT x, int64_t n, T shift) {
+  if (fold != Fold::SumExp && n < 8) {
+    T a = start<fold, T>();
+    for (int64_t i = 0; i < n; ++i) a = join_one<fold>(a, x[i]);
+    return a;
+  }
+  const hn::CappedTag<T, kPartials<T>> d;
+  constexpr int kLanes = static_cast<int>(hn::MaxLanes(d));
+  constexpr int kVectors = kPartials<T> / kLanes;
+  const auto shifts = hn::Set(d, shift);
+  hn::Vec<decltype(d)> part[kVectors];
+  for (int k = 0; k < kVectors; ++k) part[k] = hn::Set(d, start<fold, T>());
+  int64_t i = 0;
+  for (; i + kPartials<T> <= n; i += kPartials<T>)
+    for (int k = 0; k < kVectors; ++k)
+      part[k] = join<fold>(part[k], mapped<fold>(d, hn::LoadU(d, x + i + k * kLanes), shifts));
+  alignas(64) T lanes[kPartials<T>];
+  if (i < n) {
+    for (T& t : lanes) t = identity<T, fold>();
+    std::memcpy(lanes, x + i, static_cast<size_t>(n - i) * sizeof(T));
+    for (int k = 0; k < kVectors; ++k)
+      part[k] = join<fold>(part[k], mapped<fold>(d, hn::Load(d, lanes + k * kLanes), shifts));
+  }
+  for (int half = kVectors / 2; half > 0; half /= 2)
+    for (int k = 0; k < half; ++k) part[k] = join<fold>(part[k], part[k + half]);
+  hn::Store(part[0], d, lanes);
+  for (int half = kLanes / 2; half > 0; half /= 2)
+    for (int k = 0; k < half; ++k) lanes[k] = join_one<fold>(lanes[k], lanes[k + half]);
+  return lanes[0];
+}
+
+template <class T, Fold fold>
+void rows_of(const T* x, int64_t stride, int64_t n, int64_t count, const T* shift, T* out) {
+  for (int64_t r = 0; r < count; ++r)
+    out[r] = fold_row<T, fold>(x + r * stride, n, fold == Fold::SumExp ? shift[r] : T{0});
+}
+
+// kVectors vectors of columns from column j on.
+template <class T, Fold fold, int kVectors, class D>
+HWY_INLINE void column_strip(D d, const T* x, const int64_t* offsets, int64_t rows, int64_t j, const T* shift,
+                             T* out) {
+  constexpr int kLanes = static_cast<int>(hn::MaxLanes(d));
+  hn::Vec<D> part[kVectors], shifts[kVectors];
+  for (int k = 0; k < kVectors; ++k) {
+    part[k] = hn::Set(d, start<fold, T>());
+    shifts[k] = fold == Fold::SumExp ? hn::LoadU(d, shift + j + k * kLanes) : part[k];
+  }
+  for (int64_t r = 0; r < rows; ++r) {
+    const T* row = x + offsets[r] + j;
+    for (int k = 0; k < kVectors; ++k)
+      part[k] = join<fold>(part[k], mapped<fold>(d, hn::LoadU(d, row + k * kLanes), shifts[k]));
+  }
+  for (int k = 0; k < kVectors; ++k) hn::StoreU(part[k], d, out + j + k * kLanes);
+}
+
+// Calls strip(tag, j) on vectors that cover columns [j, columns): of the greatest length, then, with few
+// columns, of the greatest power of two. The last strip overlaps the one before it.
+template <class T, int kLength, class F>
+HWY_INLINE void for_each_strip(int64_t j, int64_t columns, F strip) {
+  if (columns >= kLength) {
+    const hn::CappedTag<T, kLength> d;
+    for (; j + kLength <= columns; j += kLength) strip(d, j);
+    if (j < columns) strip(d, columns - kLength);
+  } else if constexpr (kLength > 1) {
+    for_each_strip<T, kLength / 2>(j, columns, strip);
+  }
+}
+
+template <class T, Fold fold>
+void columns_of(const T* x, const int64_t* offsets, int64_t rows, int64_t columns, const T* shift, T* out) {
+  constexpr int kVectors = 4;
+  const hn::ScalableTag<T> d;
+  int64_t j = 0;
+  for (; j + kVectors * kMostLanes<T> <= columns; j += kVectors * kMostLanes<T>)
+    column_strip<T, fold, kVectors>(d, x, offsets, rows, j, shift, out);
+  for_each_strip<T, kMostLanes<T>>(j, columns, [=](auto tag, int64_t at) HWY_ATTR {
+    column_strip<T, fold, 1>(tag, x, offsets, rows, at, shift, out);
+  });
+}
+
+template <class T, bool kLargest>
+void find_in_rows(const T* x, int64_t n, int64_t count, T* values, int64_t* at) {
+  const hn::ScalableTag<T> d;
+  constexpr int kLanes = kMostLanes<T>;
+  for (int64_t r = 0; r < count; ++r, x += n) {
+    const T best = fold_row < T, kLargest ? Fold::Max : Fold::Min > (x, n, 0);
+    const bool nan = best != best;
+    const auto wanted = hn::Set(d, best);
+    int64_t i = 0;
+    for (; i + kLanes <= n; i += kLanes) {
+      const auto v = hn::LoadU(d, x + i);
+      if (!hn::AllFalse(d, nan ? hn::IsNaN(v) : hn::Eq(v, wanted))) break;
+    }
+    while (i < n - 1 && !(nan ? x[i] != x[i] : x[i] == best)) ++i;
+    at[r] = i;
+    if (values) values[r] = x[i];
+  }
+}
+
+template <class T, bool kLargest, class D>
+HWY_INLINE void find_in_strip(D d, const T* x, int64_t stride, int64_t rows, int64_t j, T* values,
+                              int64_t* at) {
+  const hn::RebindToSigned<D> di;
+  using I = hn::TFromD<decltype(di)>;
+  auto best = hn::LoadU(d, x + j);
+  auto where = hn::Zero(di);
+  for (int64_t r = 1; r < rows; ++r) {
+    const auto v = hn::LoadU(d, x + r * stride + j);
+    const auto beats = kLargest ? hn::Gt(v, best) : hn::Lt(v, best);
+    const auto take = hn::Or(beats, hn::AndNot(hn::IsNaN(best), hn::IsNaN(v)));
+    best = hn::IfThenElse(take, v, best);
+    where = hn::IfThenElse(hn::RebindMask(di, take), hn::Set(di, static_cast<I>(r)), where);
+  }
+  constexpr int kLanes = static_cast<int>(hn::MaxLanes(d));
+  alignas(64) I lanes[kLanes];
+  hn::Store(where, di, lanes);
+  for (int k = 0; k < kLanes; ++k) at[j + k] = lanes[k];
+  if (values) hn::StoreU(best, d, values + j);
+}
+
+template <class T, bool kLargest>
+void find_in_columns(const T* x, int64_t stride, int64_t rows, int64_t columns, T* values, int64_t* at) {
+  for_each_strip<T, kMostLanes<T>>(0, columns, [=](auto tag, int64_t j) HWY_ATTR {
+    find_in_strip<T, kLargest>(tag, x, stride, rows, j, values, at);
+  });
+}
+
+}  // namespace
+
+// Highway exports plain functions: one for each type.
+#define HEBB_FOLDS(T, suffix)                                                                               \
+  void fold_rows_##suffix(Fold fold, const T* x, int64_t stride, int64_t n, int64_t count, const T* shift,  \
+                          T* out) {                                                                         \
+    switch (fold) {                                                                                         \
+      case Fold::Sum: return rows_of<T, Fold::Sum>(x, stride, n, count, shift, out);                        \
+      case Fold::Prod: return rows_of<T, Fold::Prod>(x, stride, n, count, shift, out);                      \
+      case Fold::Max: return rows_of<T, Fold::Max>(x, stride, n, count, shift, out);                        \
+      case Fold::Min: return rows_of<T, Fold::Min>(x, stride, n, count, shift, out);                        \
+      case Fold::SumExp: return rows_of<T, Fold::SumExp>(x, stride, n, count, shift, out);                  \
+    }                                                                                                       \
+  }                                                                                                         \
+  void fold_columns_##suffix(Fold fold, const T* x, const int64_t* offsets, int64_t rows, int64_t columns,  \
+                             const T* shift, T* out) {                                                      \
+    switch (fold) {                                                                                         \
+      case Fold::Sum: return columns_of<T, Fold::Sum>(x, offsets, rows, columns, shift, out);               \
+      case Fold::Prod: return columns_of<T, Fold::Prod>(x, offsets, rows, columns, shift, out);             \
+      case Fold::Max: return columns_of<T, Fold::Max>(x, offsets, rows, columns, shift, out);               \
+      case Fold::Min: return columns_of<T, Fold::Min>(x, offsets, rows, columns, shift, out);               \
+      case Fold::SumExp: return columns_of<T, Fold::SumExp>(x, offsets, rows, columns, shift, out);         \
+    }                                                                                                       \
+  }                                                                                                         \
+  void find_rows_##suffix(bool largest, const T* x, int64_t n, int64_t count, T* values, int64_t* at) {     \
+    (largest ? find_in_rows<T, true> : find_in_rows<T, false>)(x, n, count, values, at);                    \
+  }                                                                                                         \
+  void find_columns_##suffix(bool largest, const T* x, int64_t stride, int64_t rows, int64_t columns,       \
+                             T* values, int64_t* at) {                                                      \
+    (largest ? find_in_columns<T, true> : find_in_columns<T, false>)(x, stride, rows, columns, values, at); \
+  }
+HEBB_FOLDS(float, f32)
+HEBB_FOLDS(double, f64)
+#undef HEBB_FOLDS
+
+}  // namespace hebb::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace hebb::cpu {
+
+#define HEBB_FOLDS(T, suffix)                                                                              \
+  HWY_EXPORT(fold_rows_##suffix);                                                                          \
+  HWY_EXPORT(fold_columns_##suffix);                                                                       \
+  HWY_EXPORT(find_rows_##suffix);                                                                          \
+  HWY_EXPORT(find_columns_##suffix);                                                                       \
+  template <>                                                                                              \
+  void fold_rows<T>(Fold fold, const T* x, int64_t stride, int64_t n, int64_t count, const T* shift,       \
+                    T* out) {                                                                              \
+    HWY_DYNAMIC_DISPATCH(fold_rows_##suffix)(fold, x, stride, n, count, shift, out);                       \
+  }                                                                                                        \
+  template <>                                                                                              \
+  void fold_columns<T>(Fold fold, const T* x, const int64_t* offsets, int64_t rows, int64_t columns,       \
+                       const T* shift, T* out) {                                                           \
+    HWY_DYNAMIC_DISPATCH(fold_columns_##suffix)(fold, x, offsets, rows, columns, shift, out);              \
+  }                                                                                                        \
+  template <>                                                                                              \
+  void find_rows<T>(bool largest, const T* x, int64_t n, int64_t count, T* values, int64_t* at) {          \
+    HWY_DYNAMIC_DISPATCH(find_rows_##suffix)(largest, x, n, count, values, at);                            \
+  }                                                                                                        \
+  template <>                                                                                              \
+  void find_columns<T>(bool largest, const T* x, int64_t stride, int64_t rows, int64_t columns, T* values, \
+                       int64_t* at) {                                                                      \
+    HWY_DYNAMIC_DISPATCH(find_columns_##suffix)(largest, x, stride, rows, columns, values, at);            \
+  }
+HEBB_FOLDS(float, f32)
+HEBB_FOLDS(double, f64)
+#undef HEBB_FOLDS
+
+}  // namespace hebb::cpu
+#endif
