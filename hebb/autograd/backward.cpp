@@ -53,8 +53,7 @@ class Backward {
       std::vector<Tensor>& grads = entry.mapped();
       if (const auto it = wanted_outputs_.find(node.get()); it != wanted_outputs_.end())
         for (const int output : it->second) captured_[{node.get(), output}] = grads[output];
-      step(*node, grads);
-      if (!options_.retain_graph && !options_.create_graph) node->release();
+      if (step(*node, grads) && !options_.retain_graph && !options_.create_graph) node->release();
     }
   }
 
@@ -105,12 +104,13 @@ class Backward {
     return leads_to_wanted_.contains(s.node.get()) || wanted_outputs_.contains(s.node.get());
   }
 
-  void step(Node& node, std::span<Tensor> grads) {
+  // False if nothing that the node's inputs lead to is wanted.
+  bool step(Node& node, std::span<Tensor> grads) {
     const std::span<SavedInput> inputs = node.inputs();
     std::unique_ptr<bool[]> needs(new bool[inputs.size()]);
     bool any = false;
     for (size_t i = 0; i < inputs.size(); ++i) any |= needs[i] = is_wanted(inputs[i]);
-    if (!any) return;
+    if (!any) return false;
     std::vector<Tensor> result = node.vjp(grads, {needs.get(), inputs.size()}, options_.create_graph);
     for (size_t i = 0; i < inputs.size(); ++i) {
       if (!needs[i] || !result[i].defined()) continue;
@@ -122,6 +122,7 @@ class Backward {
       if (s.leaf) add_to_leaf(s.leaf, g);
       else add_to(*s.node, s.output, g);
     }
+    return true;
   }
 
   void add_to(Node& node, int output, const Tensor& g) {
@@ -141,7 +142,8 @@ class Backward {
       sum = sum.defined() ? add(sum, g) : g;
     } else {
       Tensor t(leaf);
-      t.set_grad(t.grad().defined() ? add(t.grad(), g) : g);
+      // Each leaf has a handle of its own: what is assigned to one gradient must not show in another.
+      t.set_grad(t.grad().defined() ? add(t.grad(), g) : alias(g));
     }
   }
 
@@ -183,6 +185,8 @@ class RecordingScope {
 }  // namespace
 
 void backward(const Tensor& loss, const Tensor& g, BackwardOptions options) {
+  HEBB_CHECK(!top_interpreter(),
+             "[backward] expected to run outside of jvp: forward mode does not see the tape");
   HEBB_CHECK(loss.defined(), "[backward] expected a defined loss");
   HEBB_CHECK(loss.requires_grad(), "[backward] expected a loss that depends on a tensor with requires_grad");
   const RecordingScope scope(options.create_graph);
@@ -193,6 +197,7 @@ void backward(const Tensor& loss, const Tensor& g, BackwardOptions options) {
 
 std::vector<Tensor> grad(std::span<const Tensor> outputs, std::span<const Tensor> inputs,
                          std::span<const Tensor> grads, BackwardOptions options, bool allow_unused) {
+  HEBB_CHECK(!top_interpreter(), "[grad] expected to run outside of jvp: forward mode does not see the tape");
   HEBB_CHECK(grads.empty() || grads.size() == outputs.size(),
              "[grad] expected {} gradients of outputs, got {}", outputs.size(), grads.size());
   std::vector<Tensor> result;
@@ -223,14 +228,16 @@ Tensor grad(const Tensor& output, const Tensor& input, const Tensor& g, Backward
 std::pair<std::vector<Tensor>, std::vector<Tensor>> value_and_grad(const TensorFn& fn,
                                                                    std::span<const Tensor> args) {
   std::vector<Tensor> leaves, values;
+  bool create_graph = false;
+  for (const Tensor& t : args) create_graph |= grad_enabled() && t.requires_grad();
   {
     const EnableGrad enable;
     for (const Tensor& t : args) leaves.push_back(t.requires_grad() ? alias(t) : t.detach().requires_grad_());
     values = fn(leaves);
   }
   HEBB_CHECK(!values.empty(), "[value_and_grad] expected a function that returns its loss, got no result");
-  std::vector<Tensor> grads = grad(std::span(values.data(), 1), leaves, {},
-                                   {.create_graph = grad_enabled() && args[0].requires_grad()}, true);
+  std::vector<Tensor> grads =
+      grad(std::span(values.data(), 1), leaves, {}, {.create_graph = create_graph}, true);
   for (size_t i = 0; i < grads.size(); ++i)
     if (!grads[i].defined()) grads[i] = zeros(args[i].shape(), args[i].dtype());
   return {std::move(values), std::move(grads)};

@@ -6,6 +6,7 @@
 #include "hebb/core/check.h"
 #include "hebb/op/dispatch.h"
 #include "hebb/ops/creation.h"
+#include "hebb/ops/view.h"
 
 namespace hebb {
 namespace {
@@ -17,7 +18,9 @@ Outputs jvp_by_vjp(const OpDef& op, const JvpArgs& args) {
   for (size_t i = 0; i < args.inputs.size(); ++i) {
     fresh.push_back(args.inputs[i]);
     if (!args.tangents[i].defined()) continue;
-    fresh.back() = args.inputs[i].detach().requires_grad_();
+    // An input that is differentiated itself stays on the tape, by a node of its own.
+    fresh.back() = args.inputs[i].requires_grad() ? alias(args.inputs[i])
+                                                  : args.inputs[i].detach().requires_grad_();
     wanted.push_back(fresh.back());
     tangents.push_back(args.tangents[i]);
   }

@@ -84,8 +84,12 @@ Node::Node(const OpDef& op, const Attrs& attrs, std::span<const Tensor> inputs,
 Node::~Node() {
   thread_local std::vector<Ref<Node>>* doomed = nullptr;
   auto hand_over = [&](std::vector<Ref<Node>>& list) {
-    for (SavedInput& s : inputs())
-      if (s.node && s.node->use_count() == 1) list.push_back(std::move(s.node));
+    for (SavedInput& s : inputs()) {
+      if (!s.node) continue;
+      // Not the last owner: let go here, so that of two edges to one node (x * x) the second is the last.
+      if (s.node->use_count() == 1) list.push_back(std::move(s.node));
+      else s.node = nullptr;
+    }
   };
   if (doomed) {
     hand_over(*doomed);

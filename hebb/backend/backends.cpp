@@ -10,6 +10,7 @@ class ReferenceBackend final : public Backend {
   std::string_view name() const override { return "reference"; }
   bool run(const OpDef& op, const Attrs& attrs, std::span<const Tensor> inputs,
            std::span<Tensor> outputs) override {
+    if (!op.reference && op.decompose) return false;
     detail::run_reference(op, attrs, inputs, outputs);
     return true;
   }

@@ -2,12 +2,13 @@
 
 #include "hebb/core/check.h"
 #include "hebb/ops/elementwise.h"
-#include "hebb/ops/index.h"
+#include "hebb/ops/join.h"
 
 namespace hebb::nn {
 
-void AnyModule::wrong_count(const Module& m, size_t got) {
-  hebb::detail::fail("[{}] expected 1 input, got {}", m.type_name(), got);
+void AnyModule::wrong_count(const Module& m, size_t expected, size_t got) {
+  hebb::detail::fail("[{}] expected {} input{}, got {}", m.type_name(), expected, expected == 1 ? "" : "s",
+                     got);
 }
 
 void Sequential::push_back(std::string name, AnyModule layer) {

@@ -7,7 +7,7 @@
 
 namespace hebb::nn {
 
-/// Any module whose forward takes one tensor, or a span of tensors, and returns one. Owns it.
+/// Any module whose forward takes one tensor, two, or a span of tensors, and returns one. Owns it.
 class AnyModule {
  public:
   template <class M>
@@ -26,14 +26,18 @@ class AnyModule {
   template <class M>
   static Tensor call(Module& m, std::span<const Tensor> inputs) {
     M& layer = static_cast<M&>(m);
-    if constexpr (std::is_invocable_v<M&, const Tensor&>) {
-      if (inputs.size() != 1) wrong_count(m, inputs.size());
+    // Asks for forward: the call operator takes anything, and fails only inside.
+    if constexpr (requires { layer.forward(inputs[0]); }) {
+      if (inputs.size() != 1) wrong_count(m, 1, inputs.size());
       return layer(inputs[0]);
+    } else if constexpr (requires { layer.forward(inputs[0], inputs[1]); }) {
+      if (inputs.size() != 2) wrong_count(m, 2, inputs.size());
+      return layer(inputs[0], inputs[1]);
     } else {
       return layer(inputs);
     }
   }
-  [[noreturn]] static void wrong_count(const Module& m, size_t got);
+  [[noreturn]] static void wrong_count(const Module& m, size_t expected, size_t got);
 
   std::unique_ptr<Module> module_;
   Tensor (*call_)(Module&, std::span<const Tensor>);
@@ -104,7 +108,7 @@ struct Add : Module {
 /// Its inputs, joined along `dim`.
 struct Concat : Module {
   int64_t dim;
-  explicit Concat(int64_t dim = 1) : dim(dim) {}
+  explicit Concat(int64_t dimension = 1) : dim(dimension) {}
   Tensor forward(std::span<const Tensor> inputs);
   std::string extra_repr() const override;
   HEBB_MEMBERS()

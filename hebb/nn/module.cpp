@@ -245,13 +245,18 @@ void Module::zero_grad() {
   for (Tensor& t : parameters()) t.zero_grad();
 }
 void Module::to(DType dtype) {
-  Walker([&](const std::string&, Tensor& t, bool trained) {
+  std::unordered_map<const void*, Tensor> converted;  // what was shared stays shared
+  std::vector<Tensor> originals;                      // keep their addresses taken
+  Walker([&](const std::string&, Tensor& t, bool) {
     if (!is_float(t.dtype()) || t.dtype() == dtype) return;
-    Tensor converted = Tensor::empty(t.shape(), dtype, t.device());
-    converted.assign_(t.detach());
-    const bool grad = t.requires_grad();
-    t = converted;
-    if (trained && grad) t.requires_grad_();
+    Tensor& c = converted[t.impl()];
+    if (!c.defined()) {
+      c = Tensor::empty(t.shape(), dtype, t.device());
+      c.assign_(t.detach());
+      if (t.requires_grad()) c.requires_grad_();
+      originals.push_back(t);
+    }
+    t = c;
   }).walk(*this);
 }
 int64_t Module::num_parameters() {

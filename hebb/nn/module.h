@@ -26,21 +26,24 @@
     HEBB_FOR_EACH(HEBB_MEMBER_ITEM, __VA_ARGS__)                                     \
   }
 /// What HEBB_MEMBERS gives beside the list, for containers that visit their members by hand.
-#define HEBB_MODULE_CALLS                                            \
-  template <class... Args>                                           \
-  decltype(auto) operator()(Args&&... args) {                        \
-    const ::hebb::nn::detail::CallScope scope(*this);                \
-    return this->forward(std::forward<Args>(args)...);               \
-  }                                                                  \
-  /** A deep copy: parameters and buffers of its own. */             \
-  auto clone() const {                                               \
-    using Self = std::remove_cvref_t<decltype(*this)>;               \
-    const ::hebb::nn::detail::CloneScope scope;                      \
-    return Self(*this);                                              \
-  }                                                                  \
-  std::unique_ptr<::hebb::nn::Module> clone_boxed() const override { \
-    return ::hebb::nn::detail::clone_boxed(*this);                   \
-  }                                                                  \
+#define HEBB_MODULE_CALLS                                                                                  \
+  template <class... Args>                                                                                 \
+  decltype(auto) operator()(Args&&... args) {                                                              \
+    const ::hebb::nn::detail::CallScope scope(*this);                                                      \
+    return this->forward(std::forward<Args>(args)...);                                                     \
+  }                                                                                                        \
+  /** A deep copy: parameters and buffers of its own. (A template, so that modules that cannot be copied   \
+      compile as long as nobody clones them.) */                                                           \
+  template <int = 0>                                                                                       \
+  auto clone() const {                                                                                     \
+    using Self = std::remove_cvref_t<decltype(*this)>;                                                     \
+    static_assert(std::is_copy_constructible_v<Self>, "a member, such as a unique_ptr, cannot be copied"); \
+    const ::hebb::nn::detail::CloneScope scope;                                                            \
+    return Self(*this);                                                                                    \
+  }                                                                                                        \
+  std::unique_ptr<::hebb::nn::Module> clone_boxed() const override {                                       \
+    return ::hebb::nn::detail::clone_boxed(*this);                                                         \
+  }                                                                                                        \
   size_t object_size() const override { return sizeof(*this); }
 #define HEBB_MEMBER_ITEM(member) ::hebb::nn::detail::visit_member(visitor, #member, member);
 
@@ -80,6 +83,12 @@ class Parameter : public Tensor {
   Parameter& operator=(Parameter&& o) noexcept {
     Tensor::operator=(std::move(o));
     return *this;
+  }
+  /// The same parameter, to be held by a second module too (tied weights): `out.weight = in.weight.share()`.
+  Parameter share() const {
+    Parameter p;
+    static_cast<Tensor&>(p) = *this;
+    return p;
   }
 
  private:

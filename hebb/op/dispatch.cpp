@@ -118,14 +118,14 @@ class Eager final : public Interpreter {
     SmallTensors dense_inputs(inputs);
     if (const Kernel& kernel =
             state().kernels.find(backend, op, attrs, SpecList(dense_inputs.span()), SpecList(results))) {
-      std::array<const void*, 8> in;
+      std::array<const void*, 8> few;
+      std::vector<const void*> many(inputs.size() > few.size() ? inputs.size() : 0);
+      const void** in = many.empty() ? few.data() : many.data();
       std::array<void*, 4> to;
-      HEBB_CHECK(inputs.size() <= in.size(), "[{}] expected at most {} inputs to a prepared kernel, got {}",
-                 op.name, in.size(), inputs.size());
       for (size_t i = 0; i < inputs.size(); ++i) in[i] = dense_inputs.span()[i].raw_data();
       for (size_t i = 0; i < results.size(); ++i) to[i] = results[i].raw_data();
       ExecContext context{num_threads()};
-      kernel(context, in.data(), to.data());
+      kernel(context, in, to.data());
     } else if (op.decompose) {
       const BelowScope untaped(this);
       return op.decompose(attrs, inputs);

@@ -93,8 +93,25 @@ Specs infer_input_grad(SpecPtrs in, const Attrs& attrs) {
 // Inputs g [N, O, H', W'] and x [N, C, H, W]; result [O, C/groups, size].
 Specs infer_weight_grad(SpecPtrs in, const Attrs& attrs) {
   const auto& a = attrs.as<Conv2dAttrs>();
-  return TensorSpec({in[0]->shape[1], in[1]->shape[1] / a.groups, a.size[0], a.size[1]}, in[0]->dtype,
-                    in[0]->device);
+  const Shape &g = in[0]->shape, &x = in[1]->shape;
+  check_attrs("conv2d_weight_grad", a);
+  HEBB_CHECK(g.ndim() == 4 && x.ndim() == 4 && g[0] == x[0],
+             "[conv2d_weight_grad] expected a gradient and an input of 4 dimensions and one batch size, got {} "
+             "and {}",
+             g.str(), x.str());
+  expect_float(*in[0], "conv2d_weight_grad", "a gradient");
+  expect_same_type(*in[0], *in[1], "conv2d_weight_grad");
+  HEBB_CHECK(g[1] % a.groups == 0 && x[1] % a.groups == 0,
+             "[conv2d_weight_grad] expected channels that divide by {} groups, got {} and {}", a.groups, g[1],
+             x[1]);
+  for (int d = 0; d < 2; ++d) {
+    const int64_t out =
+        output_size(x[2 + d], a.padding[2 * d], a.padding[2 * d + 1], a.size[d], a.dilation[d], a.stride[d]);
+    HEBB_CHECK(a.size[d] >= 1 && out == g[2 + d],
+               "[conv2d_weight_grad] expected a gradient of {} {} (input {}, kernel {}), got {}", out,
+               d ? "columns" : "rows", x.str(), a.size[d], g[2 + d]);
+  }
+  return TensorSpec({g[1], x[1] / a.groups, a.size[0], a.size[1]}, in[0]->dtype, in[0]->device);
 }
 
 // Calls fn(x index, w index, y index) for each product of a convolution, indices into dense arrays.

@@ -175,6 +175,10 @@ std::vector<Sample> unary_samples(double low, double high, double p, double q) {
   return {
       {"2d", {{{3, 17}, low, high}}, a}, {"0d", {{{}, low, high}}, a}, {"empty", {{{0, 3}, low, high}}, a}};
 }
+// (g, x, y) drawn alone: what a gradient op gives does not rest on y being the value at x.
+std::vector<Sample> unary_grad_samples(double low, double high, double p, double q) {
+  return {{"2d", {{{3, 17}}, {{3, 17}, low, high}, {{3, 17}, low, high}}, ElementwiseAttrs{p, q}}};
+}
 std::vector<Sample> binary_samples(double la, double ha, double lb, double hb, SampleInput::Fill fill) {
   auto pair = [&](const char* name, Shape a, Shape b) {
     return Sample{name, {{a, la, ha, f32, fill}, {b, lb, hb, f32, fill}}, ElementwiseAttrs{}};
@@ -202,6 +206,7 @@ namespace ops {
       .infer = [](SpecPtrs in, const Attrs&) { return infer_elementwise<Types::Any>(#name_ "_grad", in); },  \
       .decompose = unary_gradient_plain<name_##_rule>,                                                       \
       .reference = reference_elementwise<Expr::name_##_grad>,                                                \
+      .samples = [] { return unary_grad_samples(lo, hi, p0, q0); },                                          \
       HEBB_CODE(name_##_grad)};                                                                              \
   const OpDef name_{                                                                                         \
       .name = #name_,                                                                                        \
@@ -364,7 +369,8 @@ Tensor scalar_like(Scalar s, const Tensor& t) {
   DType d = t.dtype();
   if (!is_float(d) && !s.integral) d = f32;
   else if (d == boolean) d = i64;
-  else if (d == bf16 || d == f16) d = f32;  // as the arithmetic is; a 0-d operand does not widen the result
+  else if ((d == bf16 || d == f16) && t.ndim() > 0)
+    d = f32;  // as the arithmetic is; a 0-d operand does not widen the result
   return full({}, s.value, d, t.device());
 }
 

@@ -43,7 +43,7 @@ Outputs product_tree(const Attrs& attrs, std::span<const Tensor> in) {
   for (int d = 0; d < shape.ndim(); ++d)
     if (a.dims >> d & 1) order.push_back(d);
   int64_t n = folded_count(shape, a);
-  if (n == 0) return ones(reduced_shape(shape, a), x.dtype());
+  if (n == 0) return apply1(ops::sum, attrs, {x}) + 1;  // an empty product, whose gradient is empty
   const int last = kept.ndim();
   if (last < Shape::kMaxDims) kept.push_back(n);
   if (last < Shape::kMaxDims) x = reshape(permute(x, order), kept);

@@ -75,6 +75,16 @@ std::optional<ViewSpec> view_slice(const TensorSpec& in, const Attrs& attrs) {
   return ViewSpec{TensorSpec(s.shape, s.strides, s.dtype, s.device), a.start * in.strides[a.dim]};
 }
 
+void check_slice(const Shape& input, const Attrs& attrs) {
+  const auto& a = attrs.as<SliceAttrs>();
+  HEBB_CHECK(a.step >= 1, "[slice] expected a step of at least 1, got {}", a.step);
+  HEBB_CHECK(input == a.input && a.dim >= 0 && a.dim < input.ndim(),
+             "[slice] expected an input of shape {} with dimension {}, got {}", a.input.str(), a.dim, input.str());
+  HEBB_CHECK(a.start >= 0 && a.start <= a.stop && a.stop <= input[static_cast<int>(a.dim)],
+             "[slice] expected a range within dimension {} of {}, got {} to {}", a.dim, input.str(), a.start,
+             a.stop);
+}
+
 std::optional<ViewSpec> view_expand(const TensorSpec& in, const Attrs& attrs) {
   const Shape& shape = attrs.as<ShapeAttrs>().shape;
   Strides strides = Strides::filled(shape.ndim(), 0);
@@ -125,7 +135,11 @@ const OpDef reshape{.name = "reshape",
                     .doc = "the values in row-major order under another shape",
                     .infer =
                         [](SpecPtrs in, const Attrs& a) {
-                          return Specs(TensorSpec(a.as<ShapeAttrs>().shape, in[0]->dtype, in[0]->device));
+                          const Shape& shape = a.as<ShapeAttrs>().shape;
+                          HEBB_CHECK(shape.numel() == in[0]->shape.numel(),
+                                     "[reshape] expected a shape of {} elements (input {}), got {}",
+                                     in[0]->shape.numel(), in[0]->shape.str(), shape.str());
+                          return Specs(TensorSpec(shape, in[0]->dtype, in[0]->device));
                         },
                     .vjp = [](const VjpArgs& s) -> std::vector<Tensor> {
                       return {hebb::reshape(s.grads[0], s.inputs[0].shape())};
@@ -142,6 +156,9 @@ const OpDef reshape{.name = "reshape",
                               {"split", {{{6, 4}}}, ShapeAttrs{{2, 3, 2, 2}}},
                               {"0d", {{{1, 1}}}, ShapeAttrs{{}}}};
                     },
+                    .error_samples = []() -> std::vector<ErrorSample> {
+                      return {{{{{2, 3}}}, ShapeAttrs{{4}}, "expected a shape of 6 elements (input 2x3), got 4"}};
+                    },
                     .saves_inputs = 0};
 
 const OpDef permute{
@@ -156,6 +173,8 @@ const OpDef permute{
           Shape shape = dims;
           uint32_t seen = 0;
           for (int i = 0; i < dims.ndim(); ++i) {
+            HEBB_CHECK(dims[i] >= 0 && dims[i] < dims.ndim(), "[permute] expected dimensions in [0, {}], got {}",
+                       dims.ndim() - 1, dims[i]);
             HEBB_CHECK(!(seen >> dims[i] & 1u), "[permute] expected each dimension once, got {} twice",
                        dims[i]);
             seen |= 1u << dims[i];
@@ -185,7 +204,8 @@ const OpDef permute{
     },
     .error_samples = []() -> std::vector<ErrorSample> {
       return {{{{{2, 3}}}, PermuteAttrs{{0}}, "expected 2 dimensions, got 1"},
-              {{{{2, 3}}}, PermuteAttrs{{1, 1}}, "expected each dimension once, got 1 twice"}};
+              {{{{2, 3}}}, PermuteAttrs{{1, 1}}, "expected each dimension once, got 1 twice"},
+              {{{{2, 3}}}, PermuteAttrs{{0, 2}}, "expected dimensions in [0, 1], got 2"}};
     },
     .saves_inputs = 0};
 
@@ -222,8 +242,7 @@ const OpDef slice{
     .doc = "every step-th element of a range of one dimension",
     .infer =
         [](SpecPtrs in, const Attrs& attrs) {
-          HEBB_CHECK(attrs.as<SliceAttrs>().step >= 1, "[slice] expected a step of at least 1, got {}",
-                     attrs.as<SliceAttrs>().step);
+          check_slice(in[0]->shape, attrs);
           return Specs(TensorSpec(view_slice(*in[0], attrs)->spec.shape, in[0]->dtype, in[0]->device));
         },
     .vjp = [](const VjpArgs& s) -> std::vector<Tensor> {
@@ -236,7 +255,9 @@ const OpDef slice{
               {"step", {{{2, 7}}}, SliceAttrs{1, 1, 7, 3, {2, 7}}}};
     },
     .error_samples = []() -> std::vector<ErrorSample> {
-      return {{{{{5}}}, SliceAttrs{0, 0, 5, 0, {5}}, "expected a step of at least 1, got 0"}};
+      return {{{{{5}}}, SliceAttrs{0, 0, 5, 0, {5}}, "expected a step of at least 1, got 0"},
+              {{{{5}}}, SliceAttrs{1, 0, 5, 1, {5}}, "expected an input of shape 5 with dimension 1, got 5"},
+              {{{{5}}}, SliceAttrs{0, 2, 6, 1, {5}}, "expected a range within dimension 0 of 5, got 2 to 6"}};
     },
     .saves_inputs = 0};
 
@@ -244,8 +265,13 @@ const OpDef slice_grad{
     .name = "slice_grad",
     .doc = "gradient of slice: zeros around and between",
     .infer =
-        [](SpecPtrs in, const Attrs& a) {
-          return Specs(TensorSpec(a.as<SliceAttrs>().input, in[0]->dtype, in[0]->device));
+        [](SpecPtrs in, const Attrs& attrs) {
+          const TensorSpec out(attrs.as<SliceAttrs>().input, in[0]->dtype, in[0]->device);
+          check_slice(out.shape, attrs);
+          const Shape taken = view_slice(out, attrs)->spec.shape;
+          HEBB_CHECK(in[0]->shape == taken, "[slice_grad] expected a gradient of shape {}, got {}", taken.str(),
+                     in[0]->shape.str());
+          return Specs(out);
         },
     .vjp = [](const VjpArgs& s) -> std::vector<Tensor> { return {apply1(slice, s.attrs, {s.grads[0]})}; },
     .reference =
@@ -259,6 +285,9 @@ const OpDef slice_grad{
         },
     .samples = []() -> std::vector<Sample> {
       return {{"step", {{{2, 2}}}, SliceAttrs{1, 1, 7, 3, {2, 7}}}};
+    },
+    .error_samples = []() -> std::vector<ErrorSample> {
+      return {{{{{2, 3}}}, SliceAttrs{1, 1, 7, 3, {2, 7}}, "expected a gradient of shape 2x2, got 2x3"}};
     },
     .saves_inputs = 0};
 

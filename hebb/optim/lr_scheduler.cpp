@@ -69,7 +69,7 @@ void LRScheduler::load_state(const NamedValues& state) {
   for (const auto& [name, value] : state)
     if (!known.contains(name)) problems.push_back("unexpected " + name);
   HEBB_CHECK(problems.empty(), "[{}] the state does not fit this schedule:\n  {}", name_,
-             fmt::join(problems, "\n  "));
+             detail::joined(problems, "\n  "));
   for (const StateField& f : fields) *f.value = given.at(f.name);
 }
 
@@ -331,8 +331,7 @@ SequentialLR::SequentialLR(Optimizer& optimizer, std::vector<std::shared_ptr<LRS
              schedulers_.size(), milestones_.size());
   for (size_t i = 0; i < milestones_.size(); ++i)
     HEBB_CHECK(milestones_[i] > (i == 0 ? 0 : milestones_[i - 1]),
-               "[SequentialLR] milestones: expected rising steps above 0, got {}",
-               fmt::join(milestones_, ", "));
+               "[SequentialLR] milestones: expected rising steps above 0, got {}", milestones_[i]);
   // The schedules have each set the rates of their step 0: only that of the first may stand.
   for (size_t g = 0; g < base_lrs_.size(); ++g) optimizer.set_lr(g, optimizer.initial_lr(g));
   for (const auto& s : schedulers_) s->last_epoch_ = -1;

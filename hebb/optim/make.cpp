@@ -85,7 +85,7 @@ const Entry& find(const std::vector<Entry>& entries, const std::string& name, co
   hebb::detail::fail(
       "unknown {} '{}'{} Expected one of: {}", kind, name,
       near ? fmt::format(", did you mean '{}'?", entries[near - plain_names.data()].name) : ".",
-      fmt::join(names_of(entries), ", "));
+      detail::joined(names_of(entries)));
 }
 
 }  // namespace

@@ -180,7 +180,7 @@ void Optimizer::load_state(const NamedTensors& state, const NamedValues& options
     std::vector<std::string> none;
     load_options(before, none);
     hebb::detail::fail("[{}] the state does not fit this optimizer:\n  {}", name_,
-                       fmt::join(problems, "\n  "));
+                       detail::joined(problems, "\n  "));
   }
   create_state();
   for (auto& [target, source] : found) {

@@ -11,8 +11,12 @@ namespace {
 
 std::string text_of(double v) { return fmt::format("{}", v); }
 std::string text_of(bool v) { return v ? "true" : "false"; }
-std::string text_of(const std::string& v) { return '"' + v + '"'; }
-std::string text_of(const std::vector<double>& v) { return fmt::format("[{}]", fmt::join(v, ", ")); }
+std::string text_of(const std::string& v) { return fmt::format("\"{}\"", v); }
+std::string text_of(const std::vector<double>& v) {
+  std::vector<std::string> texts;
+  for (const double x : v) texts.push_back(text_of(x));
+  return fmt::format("[{}]", detail::joined(texts));
+}
 
 // Levenshtein's distance.
 size_t edits(std::string_view a, std::string_view b) {
@@ -81,7 +85,7 @@ void read_options(std::string_view owner, const OptionMap& values, const std::ve
       for (const OptionField& f : fields) names.emplace_back(f.name);
       const std::string* near = detail::nearest(name, names);
       hebb::detail::fail("[{}] unknown option '{}'{} Expected one of: {}", owner, name,
-                         near ? fmt::format(", did you mean '{}'?", *near) : ".", fmt::join(names, ", "));
+                         near ? fmt::format(", did you mean '{}'?", *near) : ".", detail::joined(names));
     }
     const char* expected = std::visit([&](auto* target) { return set(*target, value); }, field->value);
     detail::check_option(*expected == '\0', owner, name, expected, value);
@@ -98,6 +102,12 @@ const std::string* nearest(std::string_view word, const std::vector<std::string>
     if (n < fewest) fewest = n, best = &c;
   }
   return best;
+}
+
+std::string joined(const std::vector<std::string>& texts, const char* separator) {
+  std::string out;
+  for (size_t i = 0; i < texts.size(); ++i) out += (i == 0 ? "" : separator) + texts[i];
+  return out;
 }
 
 double NumberField::get() const {

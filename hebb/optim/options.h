@@ -90,6 +90,9 @@ namespace detail {
 /// The candidate with the fewest edits from `word`; null if none is near.
 const std::string* nearest(std::string_view word, const std::vector<std::string>& candidates);
 
+/// The texts with `separator` between them.
+std::string joined(const std::vector<std::string>& texts, const char* separator = ", ");
+
 /// Fields that are numbers, each with its name and a way to read and to write it: betas gives betas.0 and
 /// betas.1.
 struct NumberField {

@@ -1,5 +1,9 @@
 // One pass over memory for one tensor's update: how every optimizer writes its rule. Not public.
 #pragma once
+#include <hwy/targets.h>
+
+#include <type_traits>
+
 #include "hebb/core/check.h"
 #include "hebb/core/parallel.h"
 #include "hebb/core/tensor.h"
@@ -49,14 +53,38 @@ class DenseValues {
 /// Elements that are worth a second thread: about 20 microseconds of the cheapest rule.
 inline constexpr int64_t kUpdateGrain = 16384;
 
+// The loop is plain C++ that compilers vectorise: distinct storages, so nothing overlaps. Square roots and
+// divisions make it slow at the 128 bits that every x86-64 has, so there is a second version for AVX2 (2 to 3
+// times as fast; twice the width again gains nothing, the divider being no wider). Both give the same bits:
+// no product fuses with a sum.
+template <class Rule, class T, class... S>
+[[gnu::always_inline]] inline void apply_rule(const Rule& rule, int64_t n, const T* __restrict g,
+                                              T* __restrict w, S* __restrict... s) {
+  const Rule r = rule;  // a local copy: its numbers stay in registers
+  for (int64_t i = 0; i < n; ++i) r(g[i], w[i], s[i]...);
+}
+
+template <class Rule, class T, class... S>
+void apply_rule_baseline(const Rule& rule, int64_t n, const T* g, T* w, S*... s) {
+  apply_rule(rule, n, g, w, s...);
+}
+
+#if HWY_ARCH_X86
+template <class Rule, class T, class... S>
+[[gnu::target("avx2")]] void apply_rule_avx2(const Rule& rule, int64_t n, const T* g, T* w, S*... s) {
+  apply_rule(rule, n, g, w, s...);
+}
+#endif
+
 template <class T, class Rule, class... Slots>
 void update_open(const Rule& rule, int64_t n, const T* grad, OpenValues<T> value, Slots... slots) {
+  auto apply = apply_rule_baseline<Rule, T, std::remove_pointer_t<decltype(slots.values())>...>;
+#if HWY_ARCH_X86
+  if (hwy::SupportedTargets() & HWY_AVX2)
+    apply = apply_rule_avx2<Rule, T, std::remove_pointer_t<decltype(slots.values())>...>;
+#endif
   hebb::parallel_for(n, kUpdateGrain, [&](int64_t begin, int64_t end) {
-    // Distinct storages: none of these overlaps another, and the loop vectorises.
-    [&rule, begin, end](const T* __restrict g, T* __restrict w, auto* __restrict... s) {
-      const auto r = rule;  // a local copy: its numbers stay in registers
-      for (int64_t i = begin; i < end; ++i) r(g[i], w[i], s[i]...);
-    }(grad, value.values(), slots.values()...);
+    apply(rule, end - begin, grad + begin, value.values() + begin, slots.values() + begin...);
   });
   value.commit();
   (slots.commit(), ...);

@@ -65,11 +65,6 @@ constexpr T start() {
 
 template <class T, Fold fold>
 HWY_INLINE T fold_row(const T* HWY_RESTRICT x, int64_t n, T shift) {
-  if (fold != Fold::SumExp && n < 8) {
-    T a = start<fold, T>();
-    for (int64_t i = 0; i < n; ++i) a = join_one<fold>(a, x[i]);
-    return a;
-  }
   const hn::CappedTag<T, kPartials<T>> d;
   constexpr int kLanes = static_cast<int>(hn::MaxLanes(d));
   constexpr int kVectors = kPartials<T> / kLanes;
@@ -95,30 +90,6 @@ HWY_INLINE T fold_row(const T* HWY_RESTRICT x, int64_t n, T shift) {
   return lanes[0];
 }
 
-template <class T, Fold fold>
-void rows_of(const T* x, int64_t stride, int64_t n, int64_t count, const T* shift, T* out) {
-  for (int64_t r = 0; r < count; ++r)
-    out[r] = fold_row<T, fold>(x + r * stride, n, fold == Fold::SumExp ? shift[r] : T{0});
-}
-
-// kVectors vectors of columns from column j on.
-template <class T, Fold fold, int kVectors, class D>
-HWY_INLINE void column_strip(D d, const T* x, const int64_t* offsets, int64_t rows, int64_t j, const T* shift,
-                             T* out) {
-  constexpr int kLanes = static_cast<int>(hn::MaxLanes(d));
-  hn::Vec<D> part[kVectors], shifts[kVectors];
-  for (int k = 0; k < kVectors; ++k) {
-    part[k] = hn::Set(d, start<fold, T>());
-    shifts[k] = fold == Fold::SumExp ? hn::LoadU(d, shift + j + k * kLanes) : part[k];
-  }
-  for (int64_t r = 0; r < rows; ++r) {
-    const T* row = x + offsets[r] + j;
-    for (int k = 0; k < kVectors; ++k)
-      part[k] = join<fold>(part[k], mapped<fold>(d, hn::LoadU(d, row + k * kLanes), shifts[k]));
-  }
-  for (int k = 0; k < kVectors; ++k) hn::StoreU(part[k], d, out + j + k * kLanes);
-}
-
 // Calls strip(tag, j) on vectors that cover columns [j, columns): of the greatest length, then, with few
 // columns, of the greatest power of two. The last strip overlaps the one before it.
 template <class T, int kLength, class F>
@@ -132,20 +103,97 @@ HWY_INLINE void for_each_strip(int64_t j, int64_t columns, F strip) {
   }
 }
 
+// Rows too short for vectors of their own: a lane each, elements gathered in order. As every lane does the
+// same, the bits do not depend on how rows are grouped.
+template <class T, Fold fold>
+void short_rows(const T* x, int64_t stride, int64_t n, int64_t count, const T* shift, T* out) {
+  for_each_strip<T, kMostLanes<T>>(0, count, [=](auto d, int64_t r) HWY_ATTR {
+    const hn::RebindToSigned<decltype(d)> di;
+    using I = hn::TFromD<decltype(di)>;
+    const auto index = hn::Mul(hn::Iota(di, 0), hn::Set(di, static_cast<I>(stride)));
+    auto part = hn::Set(d, start<fold, T>());
+    const auto shifts = fold == Fold::SumExp ? hn::LoadU(d, shift + r) : part;
+    for (int64_t i = 0; i < n; ++i)
+      part = join<fold>(part, mapped<fold>(d, hn::GatherIndex(d, x + r * stride + i, index), shifts));
+    hn::StoreU(part, d, out + r);
+  });
+}
+
+template <class T, Fold fold>
+void rows_of(const T* x, int64_t stride, int64_t n, int64_t count, const T* shift, T* out) {
+  if (n < kPartials<T> && stride < (1 << 24)) return short_rows<T, fold>(x, stride, n, count, shift, out);
+  for (int64_t r = 0; r < count; ++r)
+    out[r] = fold_row<T, fold>(x + r * stride, n, fold == Fold::SumExp ? shift[r] : T{0});
+}
+
+// Columns [j, j + a vector) of `rows` rows, in order, onto what `out` holds unless these are the first.
+template <class T, Fold fold, class D>
+HWY_INLINE void column_strip(D d, const T* x, const int64_t* offsets, int64_t rows, bool first, int64_t j,
+                             const T* shift, T* out) {
+  auto part = first ? hn::Set(d, start<fold, T>()) : hn::LoadU(d, out + j);
+  const auto shifts = fold == Fold::SumExp ? hn::LoadU(d, shift + j) : part;
+  for (int64_t r = 0; r < rows; ++r)
+    part = join<fold>(part, mapped<fold>(d, hn::LoadU(d, x + offsets[r] + j), shifts));
+  hn::StoreU(part, d, out + j);
+}
+
+// Memory is read along the rows, 8 of them side by side: partial results wait in `out`, which is short.
 template <class T, Fold fold>
 void columns_of(const T* x, const int64_t* offsets, int64_t rows, int64_t columns, const T* shift, T* out) {
-  constexpr int kVectors = 4;
+  constexpr int64_t kSide = 8, kLanes = kMostLanes<T>;
+  const int64_t whole = columns >= 4 * kLanes ? columns / kLanes * kLanes : 0;
   const hn::ScalableTag<T> d;
-  int64_t j = 0;
-  for (; j + kVectors * kMostLanes<T> <= columns; j += kVectors * kMostLanes<T>)
-    column_strip<T, fold, kVectors>(d, x, offsets, rows, j, shift, out);
-  for_each_strip<T, kMostLanes<T>>(j, columns, [=](auto tag, int64_t at) HWY_ATTR {
-    column_strip<T, fold, 1>(tag, x, offsets, rows, at, shift, out);
+  for (int64_t r = 0; r < rows && whole > 0; r += kSide) {
+    const int64_t n = rows - r < kSide ? rows - r : kSide;
+    if (n == kSide)  // a count that the compiler knows, so that it unrolls
+      for (int64_t j = 0; j < whole; j += kLanes)
+        column_strip<T, fold>(d, x, offsets + r, kSide, r == 0, j, shift, out);
+    else
+      for (int64_t j = 0; j < whole; j += kLanes)
+        column_strip<T, fold>(d, x, offsets + r, n, r == 0, j, shift, out);
+  }
+  // The rest at once; its last strip may overlap what is done, and finds the same bits.
+  for_each_strip<T, kMostLanes<T>>(whole, columns, [=](auto tag, int64_t at) HWY_ATTR {
+    column_strip<T, fold>(tag, x, offsets, rows, true, at, shift, out);
+  });
+}
+
+// One step of a search: where v beats the best so far, or is the first NaN, it and its place are taken.
+template <bool kLargest, class V, class W>
+HWY_INLINE void take_if_better(V v, W place, V& best, W& where) {
+  const hn::DFromV<W> di;
+  const auto beats = kLargest ? hn::Gt(v, best) : hn::Lt(v, best);
+  const auto take = hn::Or(beats, hn::AndNot(hn::IsNaN(best), hn::IsNaN(v)));
+  best = hn::IfThenElse(take, v, best);
+  where = hn::IfThenElse(hn::RebindMask(di, take), place, where);
+}
+template <class D, class W>
+HWY_INLINE void store_places(D di, W where, int64_t* at) {
+  constexpr int kLanes = static_cast<int>(hn::MaxLanes(di));
+  alignas(64) hn::TFromD<D> lanes[kLanes];
+  hn::Store(where, di, lanes);
+  for (int i = 0; i < kLanes; ++i) at[i] = lanes[i];
+}
+
+template <class T, bool kLargest>
+void find_in_short_rows(const T* x, int64_t n, int64_t count, T* values, int64_t* at) {
+  for_each_strip<T, kMostLanes<T>>(0, count, [=](auto d, int64_t r) HWY_ATTR {
+    const hn::RebindToSigned<decltype(d)> di;
+    using I = hn::TFromD<decltype(di)>;
+    const auto index = hn::Mul(hn::Iota(di, 0), hn::Set(di, static_cast<I>(n)));
+    auto best = hn::GatherIndex(d, x + r * n, index);
+    auto where = hn::Zero(di);
+    for (int64_t i = 1; i < n; ++i)
+      take_if_better<kLargest>(hn::GatherIndex(d, x + r * n + i, index), hn::Set(di, static_cast<I>(i)), best,
+                               where);
+    store_places(di, where, at + r);
+    if (values) hn::StoreU(best, d, values + r);
   });
 }
 
 template <class T, bool kLargest>
 void find_in_rows(const T* x, int64_t n, int64_t count, T* values, int64_t* at) {
+  if (n < kPartials<T>) return find_in_short_rows<T, kLargest>(x, n, count, values, at);
   const hn::ScalableTag<T> d;
   constexpr int kLanes = kMostLanes<T>;
   for (int64_t r = 0; r < count; ++r, x += n) {
@@ -163,31 +211,39 @@ void find_in_rows(const T* x, int64_t n, int64_t count, T* values, int64_t* at) 
   }
 }
 
-template <class T, bool kLargest, class D>
+template <class T, bool kLargest, int kVectors, class D>
 HWY_INLINE void find_in_strip(D d, const T* x, int64_t stride, int64_t rows, int64_t j, T* values,
                               int64_t* at) {
   const hn::RebindToSigned<D> di;
   using I = hn::TFromD<decltype(di)>;
-  auto best = hn::LoadU(d, x + j);
-  auto where = hn::Zero(di);
-  for (int64_t r = 1; r < rows; ++r) {
-    const auto v = hn::LoadU(d, x + r * stride + j);
-    const auto beats = kLargest ? hn::Gt(v, best) : hn::Lt(v, best);
-    const auto take = hn::Or(beats, hn::AndNot(hn::IsNaN(best), hn::IsNaN(v)));
-    best = hn::IfThenElse(take, v, best);
-    where = hn::IfThenElse(hn::RebindMask(di, take), hn::Set(di, static_cast<I>(r)), where);
-  }
   constexpr int kLanes = static_cast<int>(hn::MaxLanes(d));
-  alignas(64) I lanes[kLanes];
-  hn::Store(where, di, lanes);
-  for (int k = 0; k < kLanes; ++k) at[j + k] = lanes[k];
-  if (values) hn::StoreU(best, d, values + j);
+  hn::Vec<D> best[kVectors];
+  hn::Vec<decltype(di)> where[kVectors];
+  for (int k = 0; k < kVectors; ++k) {
+    best[k] = hn::LoadU(d, x + j + k * kLanes);
+    where[k] = hn::Zero(di);
+  }
+  for (int64_t r = 1; r < rows; ++r) {
+    const auto row = hn::Set(di, static_cast<I>(r));
+    for (int k = 0; k < kVectors; ++k) {
+      take_if_better<kLargest>(hn::LoadU(d, x + r * stride + j + k * kLanes), row, best[k], where[k]);
+    }
+  }
+  for (int k = 0; k < kVectors; ++k) {
+    store_places(di, where[k], at + j + k * kLanes);
+    if (values) hn::StoreU(best[k], d, values + j + k * kLanes);
+  }
 }
 
 template <class T, bool kLargest>
 void find_in_columns(const T* x, int64_t stride, int64_t rows, int64_t columns, T* values, int64_t* at) {
-  for_each_strip<T, kMostLanes<T>>(0, columns, [=](auto tag, int64_t j) HWY_ATTR {
-    find_in_strip<T, kLargest>(tag, x, stride, rows, j, values, at);
+  constexpr int64_t kVectors = 4, kLanes = kMostLanes<T>;
+  const hn::ScalableTag<T> d;
+  int64_t j = 0;
+  for (; j + kVectors * kLanes <= columns; j += kVectors * kLanes)
+    find_in_strip<T, kLargest, kVectors>(d, x, stride, rows, j, values, at);
+  for_each_strip<T, kMostLanes<T>>(j, columns, [=](auto tag, int64_t k) HWY_ATTR {
+    find_in_strip<T, kLargest, 1>(tag, x, stride, rows, k, values, at);
   });
 }
 

@@ -10,7 +10,7 @@ namespace hebb::cpu {
 enum class Fold : uint8_t { Sum, Prod, Max, Min, SumExp };
 
 /// out[r] = fold of the n elements from x + r * stride, for `count` rows. Element i joins partial result
-/// i mod 64 (f32; 32 for f64), and those are joined pairwise.
+/// i mod 64 (f32; 32 for f64), and those are joined pairwise; rows shorter than that are folded in order.
 template <class T>
 void fold_rows(Fold fold, const T* x, int64_t stride, int64_t n, int64_t count, const T* shift, T* out);
 

@@ -112,16 +112,20 @@ void reduce_rows(Fold fold, const Plan& p, const T* x, const T* shift, T* out) {
     });
     return;
   }
+  // [parts, outputs]: rows of one part lie evenly, and are folded together, where kept dimensions are one
+  // run.
   const auto partial = std::make_unique_for_overwrite<T[]>(static_cast<size_t>(outputs * parts));
+  const int64_t stride = p.kept.n == 1 ? p.kept.stride[0] : 0, together = p.kept.n == 1 ? outputs : 1;
   parallel_for(outputs * parts, std::max<int64_t>(1, kThreadWork / std::min(p.inner, kChunk)),
                [&](int64_t b, int64_t e) {
-                 for (int64_t i = b; i < e; ++i) {
-                   const int64_t o = i / parts, f = i % parts / chunks, first = i % chunks * kChunk;
-                   fold_rows(fold, x + p.kept.offset(o) + p.folded.offset(f) + first, 0,
-                             std::min(kChunk, p.inner - first), 1, shift ? shift + o : nullptr, &partial[i]);
+                 for (int64_t i = b, n = 0; i < e; i += n) {
+                   const int64_t part = i / outputs, o = i % outputs, first = part % chunks * kChunk;
+                   n = std::min({e - i, outputs - o, together});
+                   fold_rows(fold, x + p.kept.offset(o) + p.folded.offset(part / chunks) + first, stride,
+                             std::min(kChunk, p.inner - first), n, shift ? shift + o : nullptr, &partial[i]);
                  }
                });
-  for (int64_t o = 0; o < outputs; ++o) join_tree(fold, &partial[o * parts], parts, 1, out + o);
+  join_tree(fold, partial.get(), parts, outputs, out);
 }
 
 template <class T>
@@ -212,13 +216,20 @@ Kernel prepare_logsumexp(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
 
 template <class T>
 void find(bool largest, const DimSplit& d, const T* x, T* values, int64_t* at) {
-  const int64_t grain = std::max<int64_t>(1, kThreadWork / std::max<int64_t>(1, d.n * d.inner));
-  parallel_for(d.outer, grain, [&](int64_t b, int64_t e) {
-    if (d.inner == 1)
-      return find_rows(largest, x + b * d.n, d.n, e - b, values ? values + b : nullptr, at + b);
-    for (int64_t o = b; o < e; ++o)
-      find_columns(largest, x + o * d.n * d.inner, d.inner, d.n, d.inner,
-                   values ? values + o * d.inner : nullptr, at + o * d.inner);
+  if (d.inner == 1) {
+    parallel_for(d.outer, std::max<int64_t>(1, kThreadWork / d.n), [&](int64_t b, int64_t e) {
+      find_rows(largest, x + b * d.n, d.n, e - b, values ? values + b : nullptr, at + b);
+    });
+    return;
+  }
+  const int64_t strips = (d.inner + kStrip - 1) / kStrip;
+  const int64_t work = std::max<int64_t>(1, d.n * std::min(d.inner, kStrip));
+  parallel_for(d.outer * strips, std::max<int64_t>(1, kThreadWork / work), [&](int64_t b, int64_t e) {
+    for (int64_t i = b; i < e; ++i) {
+      const int64_t o = i / strips, first = i % strips * kStrip, to = o * d.inner + first;
+      find_columns(largest, x + o * d.n * d.inner + first, d.inner, d.n, std::min(kStrip, d.inner - first),
+                   values ? values + to : nullptr, at + to);
+    }
   });
 }
 
@@ -288,16 +299,15 @@ Kernel cumsum_kernel(const DimSplit& d) {
     const int64_t line = d.n * d.inner;
     parallel_for(d.outer, std::max<int64_t>(1, kThreadWork / std::max<int64_t>(1, line)),
                  [&](int64_t b, int64_t e) {
+                   // In double: a running sum has no tree to keep it exact.
+                   std::vector<double> sums(static_cast<size_t>(d.inner));
                    for (int64_t o = b; o < e; ++o) {
                      const T* from = x + o * line;
                      T* to = y + o * line;
-                     if (d.inner == 1) {  // in double: a running sum has no tree to keep it exact
-                       double sum = 0;
-                       for (int64_t i = 0; i < d.n; ++i) to[i] = static_cast<T>(sum += from[i]);
-                       continue;
-                     }
-                     std::copy_n(from, std::min(d.inner, line), to);
-                     for (int64_t i = d.inner; i < line; ++i) to[i] = to[i - d.inner] + from[i];
+                     std::fill(sums.begin(), sums.end(), 0.0);
+                     for (int64_t i = 0; i < d.n; ++i)
+                       for (int64_t k = i * d.inner, c = 0; c < d.inner; ++c)
+                         to[k + c] = static_cast<T>(sums[c] += from[k + c]);
                    }
                  });
   };

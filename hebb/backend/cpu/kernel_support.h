@@ -1,0 +1,20 @@
+// What the files of kernels share.
+#pragma once
+#include <algorithm>
+
+#include "hebb/backend/cpu/kernels.h"
+
+namespace hebb::cpu {
+
+/// fn(T{}) for f32 and f64; an empty kernel for other types, which run the op's decompose or plain kernel.
+template <class F>
+Kernel for_type(DType t, F fn) {
+  if (t == f32) return fn(float{});
+  if (t == f64) return fn(double{});
+  return {};
+}
+
+/// How many items of `ns` nanoseconds are worth a thread: 20 microseconds.
+inline int64_t grain(double ns) { return 1 + static_cast<int64_t>(20000 / std::max(1.0, ns)); }
+
+}  // namespace hebb::cpu

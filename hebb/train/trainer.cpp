@@ -1,0 +1,190 @@
+#include "hebb/train/trainer.h"
+
+#include <chrono>
+#include <cmath>
+
+#include "hebb/autograd/grad.h"
+#include "hebb/core/check.h"
+#include "hebb/ops/elementwise.h"
+#include "hebb/ops/join.h"
+#include "hebb/ops/minmax.h"
+#include "hebb/ops/view.h"
+#include "hebb/optim/clip.h"
+
+namespace hebb::train {
+namespace {
+
+double seconds_now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+int64_t count_correct(const Tensor& output, const Tensor& target, Task task) {
+  const auto predicted = predicted_classes(output, task).to_vector<int64_t>(),
+             wanted = target.to_vector<int64_t>();
+  int64_t n = 0;
+  for (size_t i = 0; i < predicted.size() && i < wanted.size(); ++i) n += predicted[i] == wanted[i];
+  return n;
+}
+
+// Evaluation mode while it lives.
+class EvalScope {
+ public:
+  explicit EvalScope(nn::Module& m) : m_(m), was_training_(m.is_training()) { m.eval(); }
+  ~EvalScope() { m_.train(was_training_); }
+  EvalScope(const EvalScope&) = delete;
+
+ private:
+  nn::Module& m_;
+  bool was_training_;
+};
+
+bool better(const EpochLog& a, const EpochLog& b) {
+  if (!std::isnan(a.val_loss)) {
+    if (!std::isnan(a.val_accuracy) && a.val_accuracy != b.val_accuracy)
+      return a.val_accuracy > b.val_accuracy;
+    return a.val_loss < b.val_loss;
+  }
+  return a.train_loss < b.train_loss;
+}
+
+}  // namespace
+
+Tensor predicted_classes(const Tensor& output, Task task) {
+  HEBB_CHECK(task != Task::regression,
+             "[predicted_classes] expected a network that classifies, got one for regression");
+  if (task == Task::binary) return to(flatten(output) > 0, i64);
+  HEBB_CHECK(output.ndim() == 2, "[predicted_classes] expected outputs of 2 dimensions [N, classes], got {}",
+             output.shape().str());
+  return argmax(output, 1);
+}
+
+Trainer::Trainer(nn::Module& net, ForwardFn forward, LossFn loss, optim::Optimizer& optimizer,
+                 TrainerOptions options)
+    : net_(net),
+      forward_(std::move(forward)),
+      loss_(std::move(loss)),
+      optimizer_(optimizer),
+      options_(options) {
+  HEBB_CHECK(options_.epochs >= 0, "[Trainer] expected at least 0 epochs, got {}", options_.epochs);
+  HEBB_CHECK(options_.clip_norm >= 0, "[Trainer] expected a clip_norm of at least 0, got {}",
+             options_.clip_norm);
+}
+
+void Trainer::set_scheduler(optim::LRScheduler* scheduler) {
+  HEBB_CHECK(!scheduler || &scheduler->optimizer() == &optimizer_,
+             "[Trainer] expected a schedule of the trainer's own optimizer");
+  scheduler_ = scheduler;
+}
+
+bool Trainer::fit(data::DataLoader& train, data::DataLoader* val) {
+  stop_ = interrupt_ = false;
+  train_loader_ = &train;
+  notify(&Callback::on_fit_begin);
+  while (progress_.epoch < options_.epochs && !stop_) {
+    if (!run_epoch(train)) break;
+    finish_epoch(train, val);
+    if (interrupt_) break;
+  }
+  const bool finished = stop_ || progress_.epoch >= options_.epochs;
+  notify(&Callback::on_fit_end);
+  train_loader_ = nullptr;
+  return finished;
+}
+
+// True when the epoch's last batch is done.
+bool Trainer::run_epoch(data::DataLoader& train) {
+  net_.train();
+  train.start(progress_.epoch, progress_.batch);
+  notify(&Callback::on_epoch_begin);
+  double began = seconds_now();
+  while (auto batch = train.next()) {
+    train_step(*batch);
+    const double now = seconds_now();
+    progress_.epoch_seconds += now - began;
+    began = now;
+    notify(&Callback::on_batch_end);
+    if (stop_ || interrupt_) return progress_.batch == train.num_batches();
+  }
+  return true;
+}
+
+void Trainer::train_step(const data::Batch& batch) {
+  notify<const data::Batch&>(&Callback::on_batch_begin, batch);
+  const Tensor output = forward_(batch.x);
+  const Tensor loss = loss_(output, batch.y);
+  notify<const Tensor&, const Tensor&>(&Callback::on_forward_end, output, loss);
+  optimizer_.zero_grad();
+  backward(loss);
+  if (options_.clip_norm > 0) optim::clip_grad_norm_(net_.parameters(), options_.clip_norm);
+  notify(&Callback::on_backward_end);
+  optimizer_.step();
+  if (scheduler_ && options_.schedule_each_step) scheduler_->step();
+  last_loss_ = loss.item<double>();
+  progress_.loss_sum += last_loss_ * static_cast<double>(batch.size());
+  progress_.loss_count += batch.size();
+  ++progress_.batch;
+  ++progress_.step;
+}
+
+void Trainer::finish_epoch(data::DataLoader& train, data::DataLoader* val) {
+  EpochLog log;
+  log.epoch = progress_.epoch + 1;
+  log.train_loss = progress_.loss_sum / static_cast<double>(progress_.loss_count);
+  log.lr = optimizer_.lr();
+  log.seconds = progress_.epoch_seconds;
+  log.samples_per_s = static_cast<double>(train.num_samples()) / std::max(1e-9, log.seconds);
+  if (val) {
+    const Metrics m = evaluate(*val);
+    log.val_loss = m.loss;
+    log.val_accuracy = m.accuracy;
+  }
+  if (scheduler_ && !options_.schedule_each_step) {
+    if (scheduler_->needs_metric()) scheduler_->step(val ? log.val_loss : log.train_loss);
+    else scheduler_->step();
+  }
+  const bool best = progress_.best_epoch == 0 || better(log, progress_.history[progress_.best_epoch - 1]);
+  progress_.history.push_back(log);
+  progress_.epoch = log.epoch;
+  if (best) progress_.best_epoch = log.epoch;
+  progress_.batch = 0;
+  progress_.loss_sum = 0;
+  progress_.loss_count = 0;
+  progress_.epoch_seconds = 0;
+  notify(&Callback::on_epoch_end);
+}
+
+Metrics Trainer::evaluate(data::DataLoader& loader) {
+  const NoGrad no_grad;
+  const EvalScope eval(net_);
+  notify(&Callback::on_evaluate_begin);
+  loader.start(0);
+  double loss_sum = 0;
+  int64_t correct = 0, n = 0;
+  while (auto batch = loader.next()) {
+    const Tensor output = forward_(batch->x);
+    loss_sum += loss_(output, batch->y).item<double>() * static_cast<double>(batch->size());
+    if (options_.task != Task::regression) correct += count_correct(output, batch->y, options_.task);
+    n += batch->size();
+    notify<const data::Batch&, const Tensor&>(&Callback::on_evaluate_batch_end, *batch, output);
+  }
+  Metrics m{loss_sum / static_cast<double>(n), kNone, n};
+  if (options_.task != Task::regression) m.accuracy = static_cast<double>(correct) / static_cast<double>(n);
+  notify<const Metrics&>(&Callback::on_evaluate_end, m);
+  return m;
+}
+
+Tensor Trainer::predict(data::DataLoader& loader) {
+  const NoGrad no_grad;
+  const EvalScope eval(net_);
+  notify(&Callback::on_predict_begin);
+  loader.start(0);
+  std::vector<Tensor> outputs;
+  while (auto batch = loader.next()) {
+    outputs.push_back(forward_(batch->x));
+    notify<const Tensor&>(&Callback::on_predict_batch_end, outputs.back());
+  }
+  notify(&Callback::on_predict_end);
+  return cat(outputs, 0);
+}
+
+}  // namespace hebb::train

@@ -1,0 +1,70 @@
+// Every op on every instruction set that this processor has, and on any number of threads.
+#include <thread>
+
+#include "hebb/backend/cpu/cpu_backend.h"
+#include "hebb/core/parallel.h"
+#include "tests/support/table_test.h"
+
+namespace hebb::testing {
+namespace {
+
+class Targets : public TableTest {};
+
+// Prepared kernels are cached by thread and keep the instruction set they were made for: each set gets a
+// thread of its own.
+template <class F>
+void on_fresh_thread(F&& fn) {
+  std::thread(fn).join();
+}
+
+TEST_P(Targets, EqualsThePlainKernelOnEachInstructionSet) {
+  for (const std::string& target : cpu_targets()) {
+    force_cpu_target(target);
+    on_fresh_thread([&] {
+      for_each_sample([&](const Call& sample) -> std::string {
+        for (const Form form : {Form::contiguous, Form::strided})
+          if (std::string text = check_forward(laid_out(sample, form)); !text.empty())
+            return target + ": " + text;
+        return {};
+      });
+    });
+  }
+  force_cpu_target("");
+}
+
+class Threads : public TableTest {
+ protected:
+  void TearDown() override { set_num_threads(threads_before_); }
+
+ private:
+  int threads_before_ = num_threads();
+};
+
+TEST_P(Threads, ResultsDoNotDependOnTheirNumber) {
+  for_each_sample([](const Call& sample) -> std::string {
+    for (const Call& call : enlarged(sample, 150'000)) {
+      set_num_threads(1);
+      const Result one = run(call);
+      for (const int n : {2, 3, 5}) {
+        set_num_threads(n);
+        const std::string text = bit_difference(call, run(call), one);
+        if (!text.empty()) return std::to_string(n) + " threads: " + text;
+      }
+    }
+    return {};
+  });
+}
+
+TEST_P(Threads, LargeOperandsEqualThePlainKernel) {
+  for_each_sample([](const Call& sample) -> std::string {
+    for (const Call& call : enlarged(sample, 20'000))
+      if (std::string text = check_forward(call); !text.empty()) return text;
+    return {};
+  });
+}
+
+HEBB_FOR_THE_TABLE(Targets);
+HEBB_FOR_THE_TABLE(Threads);
+
+}  // namespace
+}  // namespace hebb::testing
