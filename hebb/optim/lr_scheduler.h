@@ -236,6 +236,7 @@ class SequentialLR final : public LRScheduler {
  public:
   SequentialLR(Optimizer& optimizer, std::vector<std::shared_ptr<LRScheduler>> schedulers,
                std::vector<int64_t> milestones);
+  using LRScheduler::step;
   void step() override;
 
  private:
@@ -253,6 +254,7 @@ class SequentialLR final : public LRScheduler {
 class ChainedScheduler final : public LRScheduler {
  public:
   explicit ChainedScheduler(std::vector<std::shared_ptr<LRScheduler>> schedulers);
+  using LRScheduler::step;
   void step() override;
 
  private:

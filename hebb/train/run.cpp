@@ -96,12 +96,12 @@ void expect_same_recipe(const std::string& recorded, const std::string& wanted, 
 // A new folder, or the one to go on in.
 Folder open_folder(const Recipe& recipe, const RunOptions& o) {
   if (!o.resume.empty()) {
-    Folder folder{o.resume};
-    HEBB_CHECK(fs::is_directory(folder.path), "[train] expected a run's folder to resume, found none at {}",
-               o.resume);
-    if (fs::exists(folder.recipe())) {
-      expect_same_recipe(Recipe::load(folder.recipe()).to_toml(), recipe.to_toml(), folder.recipe());
-    }
+    const Folder folder{o.resume};
+    if (const auto recorded = recorded_recipe(o.resume))
+      expect_same_recipe(recorded->to_toml(), recipe.to_toml(), folder.recipe());
+    else
+      HEBB_CHECK(!fs::exists(folder.path) || fs::is_empty(folder.path) || fs::exists(folder.info()),
+                 "[train] expected a run's folder to resume, {} holds other files", o.resume);
     return folder;
   }
   std::string path = o.out;
@@ -114,6 +114,19 @@ Folder open_folder(const Recipe& recipe, const RunOptions& o) {
   HEBB_CHECK(!fs::exists(path),
              "[train] expected a new folder for the run, {} exists (go on in it with --resume)", path);
   return {path};
+}
+
+// Options beside the recipe: a resumed run takes the recorded ones, which the given ones must equal.
+void resume_options(RunOptions& o, const json& info, const std::string& file) {
+  if (!info.contains("options")) return;
+  const json& recorded = info["options"];
+  const std::string init = recorded.value("init", "");
+  HEBB_CHECK(o.init.empty() || o.init == init, "[train] {}: expected the init of the run that is resumed ({}), got {}",
+             file, init.empty() ? "none" : init, o.init);
+  o.init = init;
+  HEBB_CHECK(!o.log_steps || recorded.value("log_steps", false),
+             "[train] {}: expected no log_steps, as in the run that is resumed", file);
+  o.log_steps = recorded.value("log_steps", false);
 }
 
 void make_folder(const Folder& folder) {
@@ -159,9 +172,17 @@ data::Splits load_data(const Recipe& recipe) {
   return d.x.empty() ? data::load_source(d.name, o) : data::load_arrays(d.x, d.y, o);
 }
 
-RunResult train(const Recipe& recipe, const RunOptions& options) {
+std::optional<Recipe> recorded_recipe(const std::string& path) {
+  const Folder folder{path};
+  if (!fs::exists(folder.recipe())) return std::nullopt;
+  return Recipe::load(folder.recipe());
+}
+
+RunResult train(const Recipe& recipe, const RunOptions& given) {
+  RunOptions options = given;
   const Folder folder = open_folder(recipe, options);
-  json info = read_info(folder);
+  json info = options.resume.empty() ? json::object() : read_info(folder);
+  resume_options(options, info, folder.info());
   if (info.value("finished", false)) {
     RunResult done = result_from_json(info.at("result"), folder.path.string());
     done.was_finished = true;
@@ -199,7 +220,6 @@ RunResult train(const Recipe& recipe, const RunOptions& options) {
   if (!options.resume.empty() && fs::exists(folder.last())) load_checkpoint(folder.last(), trainer);
 
   make_folder(folder);
-  io::write_file_atomic(folder.recipe(), recipe.to_toml(), "train");
   info = {{"hebb", version()},
           {"recipe", recipe.name},
           {"data", data.name},
@@ -215,8 +235,15 @@ RunResult train(const Recipe& recipe, const RunOptions& options) {
           {"test_samples", data.test ? data.test->size() : 0},
           {"normalization", {{"mean", data.normalization.mean}, {"std", data.normalization.std}}},
           {"classes", data.class_names},
+          {"options", {{"init", options.init}, {"log_steps", options.log_steps}}},
           {"finished", false}};
   io::write_file_atomic(folder.info(), info.dump(2) + "\n", "train");
+  io::write_file_atomic(folder.recipe(), recipe.to_toml(), "train");  // last: all that a resumed run needs is there
+  if (options.on_begin)
+    options.on_begin(fmt::format("{} on {}: {} parameters, {} training, {} validation and {} test samples, {} thread{}",
+                                 recipe.name, data.name, net->num_parameters(), data.train->size(),
+                                 data.val ? data.val->size() : 0, data.test ? data.test->size() : 0, num_threads(),
+                                 num_threads() == 1 ? "" : "s"));
 
   trainer.add_callback(std::make_shared<StopOnNaN>());
   if (options.log_steps) trainer.add_callback(std::make_shared<StepLog>(folder.steps()));

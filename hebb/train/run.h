@@ -2,6 +2,7 @@
 // or use it.
 #pragma once
 #include <atomic>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -19,6 +20,7 @@ struct RunOptions {
   bool log_steps = false;
   bool quiet = false;                        ///< no progress on stderr
   const std::atomic<int>* signal = nullptr;  ///< interrupts the run after the step in which it is above 0
+  std::function<void(const std::string&)> on_begin;  ///< is told what is about to be trained, in one line
 };
 
 struct RunResult {
@@ -30,6 +32,9 @@ struct RunResult {
   bool interrupted = false;
   bool was_finished = false;  ///< resumed a run that was finished: nothing was done
 };
+
+/// The recipe that a run's folder records; none if the run did not come as far as that.
+std::optional<Recipe> recorded_recipe(const std::string& folder);
 
 /// Trains by the recipe and writes recipe.toml, run.json, metrics.csv, (steps.csv,) best.safetensors and
 /// last/. The test split is used once, at the end, with the best weights. Throws Error for a folder that
