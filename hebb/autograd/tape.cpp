@@ -32,6 +32,9 @@ Outputs Tape::apply(const OpDef& op, const Attrs& attrs, std::span<const Tensor>
   bool any = false;
   for (const Tensor& t : inputs) any = any || t.requires_grad();
   if (!any) return out;
+  for (size_t i = 0; op.constant_inputs >> i && i < inputs.size(); ++i)
+    HEBB_CHECK(!(op.constant_inputs >> i & 1u) || !inputs[i].requires_grad(),
+               "[{}] expected input {} without requires_grad: no gradient flows to it", op.name, i);
   Ref<Node> node;
   for (int i = 0; i < out.size(); ++i) {
     if (!is_float(out[i].dtype())) continue;

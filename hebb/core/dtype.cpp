@@ -45,7 +45,7 @@ std::string_view name_of(DType t) { return t == DType::boolean ? "bool" : kNames
 
 DType dtype_from_name(std::string_view name) {
   if (name == "bool") return DType::boolean;
-  const auto* found = std::find(std::begin(kNames), std::end(kNames), name);
+  const auto* found = std::find(std::begin(kNames) + 1, std::end(kNames), name);  // the first is "bool"
   HEBB_CHECK(found != std::end(kNames), "[dtype] expected one of bool, {}, got \"{}\"",
              fmt::join(std::begin(kNames) + 1, std::end(kNames), ", "), name);
   return static_cast<DType>(found - std::begin(kNames));

@@ -177,11 +177,6 @@ Outputs decompose_cross_entropy_grad(const Attrs& attrs, std::span<const Tensor>
   return (softmax(x, dim) * sum(share, {dim}, true) - share) * scale;
 }
 
-void check_weight_gradient(const VjpArgs& s, size_t weight, const char* op) {
-  HEBB_CHECK(s.inputs.size() <= weight || !s.needs[weight],
-             "[{}] expected a class weight without requires_grad: no gradient flows to it", op);
-}
-
 // The inputs of a gradient op: g, then those inputs of the op that it takes.
 Tensor apply_grad(const OpDef& op, const Attrs& attrs, const Tensor& g, std::span<const Tensor> rest) {
   std::vector<Tensor> in{g};
@@ -248,7 +243,6 @@ const OpDef cross_entropy{
           return Specs(check_class_loss(*in[0], *in[1], in.size() > 2 ? in[2] : nullptr, a, "cross_entropy"));
         },
     .vjp = [](const VjpArgs& s) -> std::vector<Tensor> {
-      check_weight_gradient(s, 2, "cross_entropy");
       std::vector<Tensor> out(s.inputs.size());
       if (s.needs[0]) out[0] = apply_grad(cross_entropy_grad, s.attrs, s.grads[0], s.inputs);
       return out;
@@ -261,7 +255,8 @@ const OpDef cross_entropy{
                         attrs_of(Reduction::mean, -100, 1.5),
                         "expected label_smoothing from 0 to 1, got 1.5"});
       return errors;
-    }};
+    },
+    .constant_inputs = 4};  // the class weight
 
 const OpDef cross_entropy_grad{
     .name = "cross_entropy_grad",
@@ -290,7 +285,6 @@ const OpDef nll_loss{
           return Specs(check_class_loss(*in[0], *in[1], in.size() > 2 ? in[2] : nullptr, a, "nll_loss"));
         },
     .vjp = [](const VjpArgs& s) -> std::vector<Tensor> {
-      check_weight_gradient(s, 2, "nll_loss");
       ClassLossAttrs a = s.attrs.as<ClassLossAttrs>();
       a.classes = ClassLayout(s.inputs[0].shape()).classes;
       std::vector<Tensor> out(s.inputs.size());
@@ -300,7 +294,8 @@ const OpDef nll_loss{
     .reference = reference_nll,
     .samples = [] { return class_samples(false, false); },
     .error_samples = class_errors,
-    .saves_inputs = 6};
+    .saves_inputs = 6,
+    .constant_inputs = 4};  // the class weight
 
 const OpDef nll_loss_grad{
     .name = "nll_loss_grad",
@@ -317,7 +312,6 @@ const OpDef nll_loss_grad{
         },
     // The loss is linear in the scores.
     .vjp = [](const VjpArgs& s) -> std::vector<Tensor> {
-      check_weight_gradient(s, 2, "nll_loss_grad");
       std::vector<Tensor> out(s.inputs.size());
       if (s.needs[0]) out[0] = apply_grad(nll_loss, s.attrs, s.grads[0], s.inputs.subspan(1));
       return out;
@@ -334,7 +328,8 @@ const OpDef nll_loss_grad{
                attrs_of(Reduction::mean, -100, 0, 3),
                "expected a gradient of shape scalar, got 2"}};
     },
-    .saves_inputs = 6};
+    .saves_inputs = 6,
+    .constant_inputs = 4};  // the class weight
 
 }  // namespace ops
 

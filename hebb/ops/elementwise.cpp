@@ -203,7 +203,7 @@ namespace ops {
       .name = #name_ "_grad",                                                                                \
       .kind = Kind::Elementwise,                                                                             \
       .doc = "gradient of " #name_,                                                                          \
-      .infer = [](SpecPtrs in, const Attrs&) { return infer_elementwise<Types::Any>(#name_ "_grad", in); },  \
+      .infer = [](SpecPtrs in, const Attrs&) { return infer_elementwise<Types::Float>(#name_ "_grad", in); },  \
       .decompose = unary_gradient_plain<name_##_rule>,                                                       \
       .reference = reference_elementwise<Expr::name_##_grad>,                                                \
       .samples = [] { return unary_grad_samples(lo, hi, p0, q0); },                                          \

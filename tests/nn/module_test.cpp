@@ -249,7 +249,7 @@ TEST(Module, ErrorsSayWhereInTheNetwork) {
   const std::string message = hebb::testing::error_of([&] { net(ones({2, 3, 28, 28})); });
   EXPECT_TRUE(message.ends_with(", in LeNet.conv1")) << message;
   EXPECT_TRUE(message.starts_with("[conv2d] expected ")) << message;
-  Sequential chain{Sequential{Linear{2, 3}, BatchNorm2d{4}}};
+  Sequential chain{Sequential{Linear{2, 3}, BatchNorm2d{4}}, ReLU{}};
   EXPECT_ERROR(chain(ones({2, 2})),
                "[BatchNorm2d] expected an input of 4 dimensions [N, C, H, W], got 2x3, in Sequential.0.1");
   // Outside of calls there is no path, also after an error.

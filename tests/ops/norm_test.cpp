@@ -34,8 +34,7 @@ TEST(Softmax, NaNAndNothingButMinusInfinityGiveNaN) {
     for (const double bad : {kNaN, kInf}) {
       const Tensor x = doubles({1, bad, 2, 1, 2, 3}, {2, 3});
       const Tensor y = softmax(x, 1), z = log_softmax(to(transpose(x), f32), 0);
-      expect_values(
-          y, {bad == kInf ? 0 : kNaN, kNaN, bad == kInf ? 0 : kNaN, 0.09003057, 0.24472847, 0.66524096});
+      expect_values(y, {kNaN, kNaN, kNaN, 0.09003057, 0.24472847, 0.66524096});
       EXPECT_TRUE(std::isnan(z.to_vector<float>()[2]));
     }
     expect_values(softmax(doubles({-kInf, -kInf}), 0), {kNaN, kNaN});

@@ -318,9 +318,9 @@ std::string compare(const Call& call, const Result& got, const Result& expected,
 
 }  // namespace
 
-std::string difference(const Call& call, const Result& got, const Result& expected) {
+std::string difference(const Call& call, const Result& got, const Result& expected, double slack) {
   return compare(call, got, expected, [&](const Tensor& g, const Tensor& w) {
-    const double t = is_float(w.dtype()) && call.op->kind != Kind::Random ? tolerance_of(call, w.dtype()) : 0;
+    const double t = is_float(w.dtype()) && call.op->kind != Kind::Random ? slack * tolerance_of(call, w.dtype()) : 0;
     return values_differ(g, w, t);
   });
 }
@@ -336,7 +336,7 @@ std::string bit_difference(const Call& call, const Result& got, const Result& ex
   });
 }
 
-std::string check_forward(const Call& call) {
+std::string check_forward(const Call& call, double slack) {
   const Result got = run(call);
   if (const auto* out = std::get_if<0>(&got)) {
     const Specs specs = specs_of(call);
@@ -348,7 +348,7 @@ std::string check_forward(const Call& call) {
                                       hebb::name_of(specs[i].dtype), specs[i].shape.str(),
                                       hebb::name_of((*out)[i].dtype()), (*out)[i].shape().str()));
   }
-  return difference(call, got, run_plainly(call));
+  return difference(call, got, run_plainly(call), slack);
 }
 
 Tensor direction(const Shape& shape, uint64_t number, DType type) {

@@ -61,11 +61,12 @@ Result run_plainly(const Call& call);
 
 /// Compares a call's result with its expected one: types, shapes, values. Empty if they agree, else a line
 /// with the call, the index, the expected value and the one found.
-std::string difference(const Call& call, const Result& got, const Result& expected);
+std::string difference(const Call& call, const Result& got, const Result& expected, double slack = 1);
 /// The same, bit by bit.
 std::string bit_difference(const Call& call, const Result& got, const Result& expected);
 /// Runs the call both ways, checks infer's specs against what was produced, and compares.
-std::string check_forward(const Call& call);
+/// `slack` widens the tolerance: kernels add up in the operands' type, so long sums differ by more.
+std::string check_forward(const Call& call, double slack = 1);
 
 /// Compares values: |got - want| <= tolerance (|want| + the largest |want|). Empty if they agree.
 std::string values_differ(const Tensor& got, const Tensor& want, double tolerance);

@@ -17,7 +17,7 @@ std::vector<Tensor> apply_call(const Call& call, std::span<const Tensor> inputs)
 struct Leaves {
   explicit Leaves(const Call& call) : inputs(call.inputs) {
     for (size_t i = 0; i < inputs.size(); ++i) {
-      if (!is_float(inputs[i].dtype())) continue;
+      if (!is_float(inputs[i].dtype()) || call.op->constant_inputs >> i & 1u) continue;
       inputs[i] = inputs[i].detach().requires_grad_();
       leaves.push_back(inputs[i]);
       numbers.push_back(i);

@@ -378,7 +378,7 @@ TEST(Recipe, MakesOptimizerAndSchedule) {
   Recipe r = Recipe::load("lenet5");
   nn::AnyModule net = r.build();
   const auto optimizer = r.make_optimizer(net->parameters());
-  EXPECT_EQ(optimizer->lr(), 0.05);
+  EXPECT_EQ(optimizer->lr(), 0.02);
   const auto schedule = r.make_scheduler(*optimizer, 860);
   EXPECT_FALSE(r.schedule_each_step());
   for (int i = 0; i < 10; ++i) schedule->step();
@@ -389,7 +389,7 @@ TEST(Recipe, MakesOptimizerAndSchedule) {
   EXPECT_TRUE(r.schedule_each_step());
   const auto other = r.make_optimizer(net->parameters());
   const auto cycle = r.make_scheduler(*other, 4);
-  for (int i = 0; i < 39; ++i) cycle->step();
+  for (int i = 0; i < 40; ++i) cycle->step();
   EXPECT_THROW(cycle->step(), Error) << "10 epochs of 4 steps";
 }
 

@@ -206,18 +206,19 @@ TEST(Summary, FrozenParametersHaveNoGradients) {
 TEST(Summary, Text) {
   nn::Sequential net{Conv2d{1, 6, {.kernel_size = 5, .padding = 2}}, nn::ReLU{}, nn::Flatten{},
                      nn::Linear{4704, 10}};
+  // Saved: the convolution's input (784 values) and the activation's output (4704), which the last layer shares.
   EXPECT_EQ(train::to_text(summarize(net, {1, 1, 28, 28})),
             "Sequential, input 1x1x28x28\n"
-            "layer  type     output      parameters  multiply-adds   sees\n"
-            "------------------------------------------------------------\n"
-            "0      Conv2d   1x6x28x28          156        117,600    5x5\n"
-            "1      ReLU     1x6x28x28            -              -    5x5\n"
-            "2      Flatten  1x4704               -              -    5x5\n"
-            "3      Linear   1x10            47,050         47,040  28x28\n"
-            "------------------------------------------------------------\n"
-            "total           1x10            47,206        164,640  28x28\n"
-            "memory to train, batch of 1: 594.6 KiB = parameters 184.4 KiB + gradients 184.4 KiB + optimizer "
-            "184.4 KiB + activations 41.4 KiB\n");
+            "layer  type     output     parameters  multiply-adds   sees\n"
+            "-----------------------------------------------------------\n"
+            "0      Conv2d   1x6x28x28         156        117,600    5x5\n"
+            "1      ReLU     1x6x28x28           -              -    5x5\n"
+            "2      Flatten  1x4704              -              -    5x5\n"
+            "3      Linear   1x10           47,050         47,040  28x28\n"
+            "-----------------------------------------------------------\n"
+            "total           1x10           47,206        164,640  28x28\n"
+            "memory to train, batch of 1: 574.6 KiB = parameters 184.4 KiB + gradients 184.4 KiB + optimizer "
+            "184.4 KiB + activations 21.4 KiB\n");
 }
 
 TEST(Summary, Json) {
