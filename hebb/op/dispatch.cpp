@@ -1,5 +1,6 @@
 #include "hebb/op/dispatch.h"
 
+#include <algorithm>
 #include <array>
 
 #include "hebb/core/check.h"
@@ -109,6 +110,11 @@ class Eager final : public Interpreter {
       if (auto v = op.view(inputs[0].spec(), attrs))
         return Tensor::view(inputs[0].impl()->storage, v->spec, inputs[0].impl()->offset + v->offset);
     }
+    return compute(op, attrs, inputs, specs);
+  }
+
+ private:
+  Outputs compute(const OpDef& op, const Attrs& attrs, std::span<const Tensor> inputs, const Specs& specs) {
     Backend& backend = state().backend ? *state().backend : *backends()[0];
     Outputs out;
     for (const TensorSpec& s : specs) out.push_back(Tensor::empty(s.shape, s.dtype, s.device));
@@ -126,6 +132,15 @@ class Eager final : public Interpreter {
       for (size_t i = 0; i < results.size(); ++i) to[i] = results[i].raw_data();
       ExecContext context{num_threads()};
       kernel(context, in, to.data());
+    } else if (std::any_of(inputs.begin(), inputs.end(), is_half)) {
+      // No kernel for 16 bits: in f32, rounded once at the end.
+      std::vector<Tensor> wide;
+      for (const Tensor& t : inputs) wide.push_back(is_half(t) ? converted(t, f32) : t);
+      const Outputs values = compute(op, attrs, wide, op.infer(SpecList(wide), attrs));
+      for (int i = 0; i < out.size(); ++i) {
+        const Tensor& v = values[i];
+        detail::copy_values(v.spec(), v.raw_data(), out[i].spec(), out[i].raw_data());
+      }
     } else if (op.decompose) {
       const BelowScope untaped(this);
       return op.decompose(attrs, inputs);
@@ -135,7 +150,13 @@ class Eager final : public Interpreter {
     return out;
   }
 
- private:
+  static bool is_half(const Tensor& t) { return t.dtype() == bf16 || t.dtype() == f16; }
+  static Tensor converted(const Tensor& t, DType type) {
+    Tensor copy = Tensor::empty(t.shape(), type, t.device());
+    detail::copy_values(t.spec(), t.raw_data(), copy.spec(), copy.raw_data());
+    return copy;
+  }
+
   // The inputs, dense. Copies handles only when one of them is not.
   struct SmallTensors {
     explicit SmallTensors(std::span<const Tensor> inputs) : view_(inputs) {

@@ -49,6 +49,7 @@ Specs infer_conv(SpecPtrs in, const Attrs& attrs) {
                w[0], w.str(), in[2]->shape.str());
     expect_same_type(*in[0], *in[2], "conv2d");
   }
+  HEBB_CHECK(x[2] >= 1 && x[3] >= 1, "[conv2d] expected an input of at least 1 row and 1 column, got {}", x.str());
   Shape out{x[0], w[0], 0, 0};
   for (int d = 0; d < 2; ++d) {
     const int64_t padded = x[2 + d] + a.padding[2 * d] + a.padding[2 * d + 1],
@@ -105,6 +106,7 @@ Specs infer_weight_grad(SpecPtrs in, const Attrs& attrs) {
              "[conv2d_weight_grad] expected channels that divide by {} groups, got {} and {}", a.groups, g[1],
              x[1]);
   for (int d = 0; d < 2; ++d) {
+    HEBB_CHECK(x[2 + d] >= 1, "[conv2d_weight_grad] expected an input of at least 1 row and 1 column, got {}", x.str());
     const int64_t out =
         output_size(x[2 + d], a.padding[2 * d], a.padding[2 * d + 1], a.size[d], a.dilation[d], a.stride[d]);
     HEBB_CHECK(a.size[d] >= 1 && out == g[2 + d],

@@ -87,7 +87,9 @@ void reference_matmul(const ReferenceArgs& s) {
 // ---- linear
 
 Tensor rows(const Tensor& x) {
-  return reshape(x, {x.shape().numel() / std::max<int64_t>(1, x.shape().back()), x.shape().back()});
+  int64_t n = 1;
+  for (int d = 0; d + 1 < x.ndim(); ++d) n *= x.shape()[d];
+  return reshape(x, {n, x.shape().back()});
 }
 
 Specs infer_linear(SpecPtrs in, const Attrs&) {

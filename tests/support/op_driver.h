@@ -68,8 +68,8 @@ std::string bit_difference(const Call& call, const Result& got, const Result& ex
 /// `slack` widens the tolerance: kernels add up in the operands' type, so long sums differ by more.
 std::string check_forward(const Call& call, double slack = 1);
 
-/// Compares values: |got - want| <= tolerance (|want| + the largest |want|). Empty if they agree.
-std::string values_differ(const Tensor& got, const Tensor& want, double tolerance);
+/// Compares values: |got - want| <= tolerance (|want| + the largest |want| + operands). Empty if they agree.
+std::string values_differ(const Tensor& got, const Tensor& want, double tolerance, double operands = 0);
 
 /// A deterministic tensor of values in [-1, 1): upstream gradients, tangents.
 Tensor direction(const Shape& shape, uint64_t number, DType type = f64);

@@ -1,0 +1,289 @@
+#!/usr/bin/env python3
+"""Writes tests/golden/functions.safetensors: what PyTorch computes for functions and layers of many ops.
+
+    tools/golden/functions.py
+
+Needs torch, numpy and safetensors. tests/ops/functions_golden_test.cpp (and activations_golden_test.cpp,
+losses_golden_test.cpp) has a function of each name. Tensors: inputs "conv1d/plain/in0" (or const0, of which no
+gradient is asked) with values that f32 holds exactly, results out0, …, and gradients grad0, … of the inputs for
+the upstream gradient sin(1 + i) of element i.
+"""
+import pathlib
+import zlib
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+
+OUT = pathlib.Path(__file__).resolve().parents[2] / "tests" / "golden" / "functions.safetensors"
+INF, NAN = float("inf"), float("nan")
+TENSORS: dict[str, torch.Tensor] = {}
+
+
+def u(*shape: int, low: float = -2, high: float = 2):
+    return lambda: (torch.rand(shape, dtype=torch.float64) * (high - low) + low).float().double()
+
+
+def whole(low: int, high: int, *shape: int):
+    return lambda: torch.randint(low, high, shape)
+
+
+def values(*v: float):
+    return lambda: torch.tensor(v, dtype=torch.float64)
+
+
+def const(make):
+    make_const = lambda: make()
+    make_const.const = True
+    return make_const
+
+
+def signs(n: int):
+    return const(lambda: torch.randint(0, 2, (n,)).double() * 2 - 1)
+
+
+def upstream(y: torch.Tensor) -> torch.Tensor:
+    return torch.sin(1 + torch.arange(y.numel(), dtype=torch.float64)).reshape(y.shape)
+
+
+def case(name: str, fn, *inputs) -> None:
+    torch.manual_seed(zlib.crc32(name.encode()))
+    args, leaves = [], {}
+    for i, make in enumerate(inputs):
+        x = make()
+        is_const = hasattr(make, "const")
+        TENSORS[f"{name}/{'const' if is_const else 'in'}{i}"] = x.float() if x.is_floating_point() else x
+        if x.is_floating_point() and not is_const:
+            leaves[i] = x = x.clone().requires_grad_()
+        args.append(x)
+    out = fn(*args)
+    out = list(out) if isinstance(out, (tuple, list)) else [out]
+    for i, y in enumerate(out):
+        TENSORS[f"{name}/out{i}"] = y.detach().clone().contiguous()
+    total = sum((y * upstream(y)).sum() for y in out if y.requires_grad)
+    if not torch.is_tensor(total):
+        return
+    for i, g in zip(leaves, torch.autograd.grad(total, list(leaves.values()), allow_unused=True)):
+        if g is not None:
+            TENSORS[f"{name}/grad{i}"] = g.clone().contiguous()
+
+
+def convolutions() -> None:
+    c1, c2, t1, t2 = F.conv1d, F.conv2d, F.conv_transpose1d, F.conv_transpose2d
+    case("conv1d/plain", c1, u(2, 3, 9), u(4, 3, 3), u(4))
+    case("conv1d/unbatched", c1, u(3, 9), u(4, 3, 2))
+    case("conv1d/all", lambda x, w, b: c1(x, w, b, stride=2, padding=3, dilation=2, groups=2),
+         u(2, 4, 11), u(6, 2, 3), u(6))
+    case("conv1d/same", lambda x, w: c1(x, w, padding="same", dilation=3), u(1, 2, 10), u(3, 2, 4))
+    case("conv2d/same", lambda x, w: c2(x, w, padding="same", dilation=(1, 2)), u(2, 2, 5, 8), u(3, 2, 4, 3))
+    case("conv2d/depthwise", lambda x, w, b: c2(x, w, b, padding=1, stride=(1, 2), groups=4),
+         u(2, 4, 5, 6), u(8, 1, 3, 3), u(8))
+    case("conv2d/unbatched", lambda x, w, b: c2(x, w, b, padding=(2, 1)), u(3, 5, 6), u(2, 3, 3, 2), u(2))
+    for mode in ("reflect", "replicate", "circular"):
+        case(f"Conv2d/{mode}", lambda x, w, b: c2(F.pad(x, (2, 2, 1, 1), mode=mode), w, b, stride=2),
+             u(1, 2, 6, 5), u(3, 2, 3, 3), u(3))
+    case("conv_transpose1d/plain", t1, u(2, 3, 5), u(3, 4, 3), u(4))
+    case("conv_transpose1d/all", lambda x, w, b: t1(x, w, b, stride=3, padding=2, output_padding=1, groups=2,
+                                                    dilation=2), u(2, 4, 5), u(4, 3, 3), u(6))
+    case("conv_transpose2d/plain", t2, u(2, 3, 4, 5), u(3, 2, 3, 2))
+    case("conv_transpose2d/unbatched", lambda x, w: t2(x, w, stride=2), u(3, 2, 3), u(3, 2, 2, 2))
+    case("conv_transpose2d/double", lambda x, w, b: t2(x, w, b, stride=2, padding=1, output_padding=1),
+         u(1, 2, 3, 4), u(2, 3, 3, 3), u(3))
+    case("conv_transpose2d/all", lambda x, w, b: t2(x, w, b, stride=(3, 1), padding=(1, 2), output_padding=(2, 1),
+                                                    groups=2, dilation=(1, 2)), u(2, 4, 3, 5), u(4, 1, 2, 3), u(2))
+
+
+def normalisations() -> None:
+    case("local_response_norm/odd", lambda x: F.local_response_norm(x, 3, 0.5, 0.75, 2), u(2, 7, 3, 2))
+    case("local_response_norm/even", lambda x: F.local_response_norm(x, 4, 1.5, 0.6, 1), u(2, 5, 4))
+    case("local_response_norm/wide", lambda x: F.local_response_norm(x, 9), u(1, 4, 2, 2))
+    case("group_norm/affine", lambda x, w, b: F.group_norm(x, 3, w, b, 1e-3), u(2, 6, 3, 4), u(6), u(6))
+    case("group_norm/2d", lambda x: F.group_norm(x, 2), u(3, 8))
+    case("instance_norm/affine", lambda x, w, b: F.instance_norm(x, weight=w, bias=b), u(2, 3, 4, 5), u(3), u(3))
+
+    def stats(c):
+        return torch.linspace(-0.5, 0.5, c, dtype=torch.float64), torch.linspace(0.5, 2, c, dtype=torch.float64)
+
+    def running(fn):
+        def run(x, *affine):
+            mean, var = stats(x.shape[1])
+            return fn(x, mean, var, *affine), mean, var
+        return run
+
+    case("instance_norm/train", running(lambda x, m, v: F.instance_norm(x, m, v, momentum=0.3)), u(2, 3, 5))
+    case("instance_norm/eval", running(lambda x, m, v: F.instance_norm(x, m, v, use_input_stats=False)), u(2, 3, 5))
+    case("batch_norm/train", running(lambda x, m, v, w, b: F.batch_norm(x, m, v, w, b, True, 0.2, 1e-3)),
+         u(3, 2, 4, 5), u(2), u(2))
+    case("batch_norm/train_plain", running(lambda x, m, v: F.batch_norm(x, m, v, training=True)), u(5, 3))
+    case("batch_norm/eval", running(lambda x, m, v, w, b: F.batch_norm(x, m, v, w, b, False, 0.2, 1e-3)),
+         u(3, 2, 4), u(2), u(2))
+
+    def layer_over_batches(layer, x, w, b):
+        """Three batches in training, the third again in evaluation; then the buffers."""
+        layer.double()
+        outs = []
+        params = {"weight": w, "bias": b}
+        for part in (x[0], x[1], x[2]):
+            outs.append(torch.func.functional_call(layer, params, (part,)))
+        layer.eval()
+        outs.append(torch.func.functional_call(layer, params, (x[2],)))
+        return outs + [layer.running_mean, layer.running_var, layer.num_batches_tracked]
+
+    case("BatchNorm2d/batches", lambda x, w, b: layer_over_batches(torch.nn.BatchNorm2d(2), x, w, b),
+         u(3, 4, 2, 3, 2), u(2), u(2))
+    case("BatchNorm1d/batches", lambda x, w, b: layer_over_batches(torch.nn.BatchNorm1d(3, momentum=0.5), x, w, b),
+         u(3, 5, 3), u(3), u(3))
+    case("InstanceNorm2d/batches",
+         lambda x, w, b: layer_over_batches(torch.nn.InstanceNorm2d(2, affine=True, track_running_stats=True), x, w, b),
+         u(3, 4, 2, 3, 2), u(2), u(2))
+
+
+def folds() -> None:
+    for name in ("var", "std"):
+        fn = getattr(torch, name)
+        case(f"{name}/all", fn, u(3, 4))
+        case(f"{name}/biased", lambda x: fn(x, (0, 2), correction=0, keepdim=True), u(2, 3, 4))
+        case(f"{name}/correction2", lambda x: fn(x, -1, correction=2), u(3, 5))
+        case(f"{name}/one", lambda x: fn(x, 1, correction=0), u(3, 1))
+        case(f"{name}/equal", lambda x: fn(x, 0), values(0.75, 0.75, 0.75))
+    for p in (2, 1, 3, 0.5, 0, INF, -INF):
+        case(f"norm/{p}", lambda x: torch.linalg.vector_norm(x, p, (0, 2), keepdim=True), u(2, 3, 4))
+        case(f"norm/{p}/all", lambda x: torch.linalg.vector_norm(x, p), u(2, 3))
+    for p in (2, 1, 3, INF):
+        case(f"norm/{p}/zeros", lambda x: torch.linalg.vector_norm(x, p, 1), lambda: torch.zeros(2, 3).double())
+    case("logsumexp/infinite", lambda x: x.logsumexp(0), values(-INF, 0, 2))
+    case("prod/zeros", lambda x: x.prod(1), lambda: torch.tensor([[0., 2, 3], [0, 0, 3], [1, 2, 3]]).double())
+    case("amax/ties", lambda x: x.amax(), values(1, 3, 3, 2, 3))
+    case("max/ties", lambda x: x.max(0), values(1, 3, 3, 2, 3))
+    case("empty/sum", lambda x: (x.sum(), x.mean(), x.prod(), x.sum(0), x.mean(1)), u(0, 3))
+    case("lerp/tensor", torch.lerp, u(2, 3), u(3), u(2, 1))
+
+
+def shapes() -> None:
+    for mode in ("reflect", "replicate", "circular"):
+        case(f"pad/{mode}", lambda x: F.pad(x, (1, 3, 2, 0), mode=mode), u(2, 3, 4, 5))
+    case("roll/dims", lambda x: x.roll((2, -1), (0, 1)), u(3, 4))
+    case("roll/flat", lambda x: x.roll(3), u(3, 4))
+    case("stack/middle", lambda x, y: torch.stack([x, y], 1), u(2, 3), u(2, 3))
+    case("split/size", lambda x: x.split(2, 1), u(2, 5))
+    case("split/sizes", lambda x: x.split([1, 3], -1), u(2, 4))
+    case("select/last", lambda x: x.select(-1, -2), u(2, 3, 4))
+    case("unflatten/middle", lambda x: x.unflatten(1, (2, -1)).transpose(0, 2), u(2, 6, 3))
+    case("matmul/vectors", torch.matmul, u(4), u(4))
+    case("matmul/vector_batch", torch.matmul, u(4), u(3, 4, 2))
+    case("matmul/batch_vector", torch.matmul, u(2, 1, 3, 4), u(4))
+    case("Bilinear/plain", F.bilinear, u(3, 2), u(3, 4), u(5, 2, 4), u(5))
+    case("Maxout/three", lambda x, w, b: F.linear(x, w, b).unflatten(-1, (4, 3)).amax(-1), u(5, 2), u(12, 2), u(12))
+    case("argsort/descending", lambda x: x.argsort(1, descending=True, stable=True), u(3, 6))
+
+
+def pools() -> None:
+    case("max_pool1d/all", lambda x: F.max_pool1d(x, 3, 2, 1, 2, True, return_indices=True), u(2, 3, 12))
+    case("avg_pool1d/all", lambda x: F.avg_pool1d(x, 3, 2, 1, True, False), u(2, 3, 12))
+    case("avg_pool1d/plain", lambda x: F.avg_pool1d(x, 4), u(3, 10))
+    case("max_pool2d/ties", lambda x: F.max_pool2d(x, 2, 1), lambda: torch.ones(1, 1, 3, 4).double())
+    case("global_avg_pool2d/plain", lambda x: F.adaptive_avg_pool2d(x, 1), u(2, 3, 4, 5))
+    case("global_max_pool2d/plain", lambda x: F.adaptive_max_pool2d(x, 1), u(2, 3, 4, 5))
+
+    def unpooled(x, size=None, **options):
+        y, at = F.max_pool2d(x, return_indices=True, **options)
+        return F.max_unpool2d(y, at, output_size=size, **options)
+
+    case("MaxUnpool2d/plain", lambda x: unpooled(x, kernel_size=2), u(1, 2, 4, 6))
+    case("MaxUnpool2d/padded", lambda x: unpooled(x, kernel_size=3, stride=3, padding=1), u(2, 1, 7, 7))
+    case("MaxUnpool2d/size", lambda x: unpooled(x, (7, 5), kernel_size=2), u(1, 2, 7, 5))
+    for mode, scale in (("nearest", 2.0), ("nearest", 1.7), ("bilinear", 2.0), ("bilinear", 1.7), ("bilinear", 0.6)):
+        case(f"interpolate/{mode}/{scale:g}", lambda x: F.interpolate(x, scale_factor=scale, mode=mode), u(1, 2, 5, 7))
+    case("interpolate/bilinear/corners", lambda x: F.interpolate(x, size=(9, 4), mode="bilinear", align_corners=True),
+         u(1, 2, 5, 7))
+
+
+# Where slopes change, beyond where functions saturate, and at the ends of the number line.
+KINKS = values(-6, -3, -1.5, -1, -0.5, -0.0, 0, 0.5, 1, 1.5, 3, 6)
+EXTREMES = values(-INF, -1e30, -1e4, -800, -100, -40, 40, 100, 800, 1e4, 1e30, INF, NAN)
+
+
+def activations() -> None:
+    rules = {
+        "abs": torch.abs, "sign": torch.sign, "relu": F.relu, "relu6": F.relu6, "selu": F.selu, "silu": F.silu,
+        "softsign": F.softsign, "hardsigmoid": lambda x: F.relu6(x + 3) / 6,  # F.hardsigmoid's slope: 1/6 in f32
+        "log_sigmoid": F.logsigmoid, "sigmoid": torch.sigmoid, "tanh": torch.tanh,
+        "gelu": F.gelu, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"), "erf": torch.erf, "exp": torch.exp,
+        "expm1": torch.expm1, "leaky_relu": lambda x: F.leaky_relu(x, 0.2), "elu": lambda x: F.elu(x, 1.5),
+        "softplus": lambda x: F.softplus(x, 2, 3), "hardtanh": lambda x: F.hardtanh(x, -0.5, 1.5),
+        "clamp": lambda x: x.clamp(-0.5, 1.5), "threshold": lambda x: F.threshold(x, 0.5, -7),
+        "round": torch.round, "floor": torch.floor, "ceil": torch.ceil}
+    for name, fn in rules.items():
+        case(f"{name}/kinks", fn, KINKS)
+        case(f"{name}/extremes", fn, EXTREMES)
+    for name in ("sqrt", "rsqrt", "log", "log1p", "reciprocal"):
+        case(f"{name}/edges", getattr(torch, name), values(-INF, -2, -1, -0.0, 0, 1e-30, 1, 1e30, INF, NAN))
+    case("Hardswish/kinks", F.hardswish, values(-6, -4, -2, -0.5, 0, 0.5, 2, 4, 6))
+    case("prelu/one", F.prelu, u(2, 3, 4), u(1))
+    case("prelu/channels", F.prelu, u(2, 3, 4), u(3))
+    case("prelu/kink", F.prelu, values(-1, -0.0, 0, 1), values(0.25))
+    grid = lambda *v: lambda: torch.tensor(v, dtype=torch.float64)[:, None]
+    row = (-INF, -2, -1, -0.5, 0, 0.5, 1, 2, INF, NAN)
+    for name in ("add", "mul", "div", "pow", "maximum", "minimum"):
+        case(f"{name}/edges", getattr(torch, name), grid(-3, -1, -0.5, 0, 0.5, 1, 3), values(*row[1:8]))
+        case(f"{name}/infinite", getattr(torch, name), const(grid(*row)), const(values(*row)))
+    for name, fn in {"remainder": torch.remainder, "floor_divide": lambda x, y: torch.div(x, y, rounding_mode="floor"),
+                     "eq": torch.eq, "ne": torch.ne, "lt": torch.lt, "le": torch.le, "gt": torch.gt, "ge": torch.ge,
+                     "logical_and": torch.logical_and, "logical_or": torch.logical_or,
+                     "logical_xor": torch.logical_xor}.items():
+        case(f"{name}/infinite", fn, const(grid(*row)), const(values(*row)))
+    signed = lambda *v: lambda: torch.tensor(v)
+    case("remainder/integers", torch.remainder, lambda: torch.arange(-7, 8)[:, None], signed(-3, -2, 2, 3, 7))
+    case("floor_divide/integers", lambda x, y: torch.div(x, y, rounding_mode="floor"),
+         lambda: torch.arange(-7, 8)[:, None], signed(-3, -2, 2, 3, 7))
+
+
+def losses() -> None:
+    pair, many = (u(3, 4), u(3, 4)), ("mean", "sum", "none")
+    for r in many:
+        case(f"mse_loss/{r}", lambda x, y: F.mse_loss(x, y, reduction=r), *pair)
+        case(f"l1_loss/{r}", lambda x, y: F.l1_loss(x, y, reduction=r), *pair)
+        case(f"huber_loss/{r}", lambda x, y: F.huber_loss(x, y, reduction=r, delta=0.7), *pair)
+        case(f"smooth_l1_loss/{r}", lambda x, y: F.smooth_l1_loss(x, y, reduction=r, beta=0.5), *pair)
+        case(f"kl_div/{r}", lambda x, y: F.kl_div(x, y, reduction=r), u(3, 4, high=-0.1), u(3, 4, low=0.1, high=1))
+        case(f"kl_div/log/{r}", lambda x, y: F.kl_div(x, y, reduction=r, log_target=True),
+             u(3, 4, high=-0.1), u(3, 4, high=-0.1))
+        case(f"hinge_embedding_loss/{r}", lambda x, y: F.hinge_embedding_loss(x, y, 1.3, reduction=r), u(9), signs(9))
+        case(f"cosine_embedding_loss/{r}", lambda x, z, y: F.cosine_embedding_loss(x, z, y, 0.2, reduction=r),
+             u(7, 4), u(7, 4), signs(7))
+        case(f"triplet_margin_loss/{r}", lambda a, p, n: F.triplet_margin_loss(a, p, n, reduction=r),
+             u(5, 4), u(5, 4), u(5, 4))
+        case(f"bce/{r}", lambda x, y, w: F.binary_cross_entropy(x, y, w, reduction=r),
+             u(3, 4, low=0.05, high=0.95), u(3, 4, low=0, high=1), const(u(4, low=0.2)))
+        case(f"bce_logits/{r}", lambda x, y, w, p: F.binary_cross_entropy_with_logits(x, y, w, reduction=r, pos_weight=p),
+             u(3, 4), u(3, 4, low=0, high=1), const(u(3, 1, low=0.2)), const(u(4, low=0.2)))
+        case(f"cross_entropy/soft/{r}", lambda x, y, w: F.cross_entropy(x, y, w, reduction=r, label_smoothing=0.1),
+             u(3, 4, 2), u(3, 4, 2, low=0, high=1), const(u(4, low=0.2)))
+        case(f"cross_entropy/hard/{r}",
+             lambda x, y, w: F.cross_entropy(x, y, w, reduction=r, label_smoothing=0.1, ignore_index=2),
+             u(5, 4, 3), whole(0, 4, 5, 3), const(u(4, low=0.2)))
+    # hinge loss is not in PyTorch; its kink belongs to the flat side, as that of relu
+    case("hinge_loss/mean", lambda x, y: F.relu(1 - x * y).mean(), u(9), signs(9))
+    case("l1_loss/kink", lambda x: F.l1_loss(x, torch.zeros(3).double()), values(-1, 0, 1))
+    case("huber_loss/kink", lambda x: F.huber_loss(x, torch.zeros(5).double()), values(-1, 1, 0, 2, -2))
+    case("smooth_l1_loss/kink", lambda x: F.smooth_l1_loss(x, torch.zeros(5).double()), values(-1, 1, 0, 2, -2))
+    case("smooth_l1_loss/beta0", lambda x, y: F.smooth_l1_loss(x, y, beta=0), *pair)
+    case("bce/certain", lambda x, y: F.binary_cross_entropy(x, y, reduction="none"),
+         values(0, 0, 1, 1, 1e-30), const(values(0, 1, 0, 1, 1)))
+    case("bce_logits/large", lambda x, y: F.binary_cross_entropy_with_logits(x, y, reduction="none"),
+         values(-800, -800, 800, 800, 0), const(values(0, 1, 0, 1, 1)))
+    case("kl_div/zeros", lambda x, y: F.kl_div(x, y, reduction="sum"), values(-1, -2, -3), const(values(0, 0.4, 0.6)))
+    case("triplet_margin_loss/1", lambda a, p, n: F.triplet_margin_loss(a, p, n, margin=0.5, p=1),
+         u(5, 4), u(5, 4), u(5, 4))
+    case("triplet_margin_loss/swap", lambda a, p, n: F.triplet_margin_loss(a, p, n, margin=2, p=3, swap=True),
+         u(5, 4), u(5, 4), u(5, 4))
+    case("cosine_embedding_loss/one", lambda x, z, y: F.cosine_embedding_loss(x, z, y[0]), u(4), u(4), signs(1))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for group in (convolutions, normalisations, folds, shapes, pools, activations, losses):
+        group()
+    save_file(TENSORS, OUT, {"torch": torch.__version__.split("+")[0]})
+    OUT.chmod(0o644)
+    print(f"{OUT}: {len(TENSORS)} tensors, {OUT.stat().st_size / 1e6:.2f} MB")
