@@ -34,6 +34,8 @@ EarlyStopping::EarlyStopping(int64_t patience, double min_delta)
   HEBB_CHECK(patience >= 1, "[EarlyStopping] expected a patience of at least 1 epoch, got {}", patience);
 }
 
+// A run that was killed just as it was to end must not go on.
+void EarlyStopping::on_fit_begin(Trainer& t) { on_epoch_end(t); }
 // Worked out from the history, so that a resumed run stops where an uninterrupted one would.
 void EarlyStopping::on_epoch_end(Trainer& t) {
   double best = INFINITY;
@@ -73,6 +75,7 @@ void StepLog::on_fit_begin(Trainer& t) {
     kept = text.substr(0, end);
   }
   io::write_file_atomic(path_, kept, "steps");
+  if (file_) std::fclose(file_);
   file_ = std::fopen(path_.c_str(), "a");
   HEBB_CHECK(file_, "[steps] {}: expected a file to append to, could not open it", path_);
 }
@@ -83,9 +86,10 @@ void StepLog::on_batch_end(Trainer& t) {
                                                                           : fmt::format("{}", t.last_loss());
   const int written =
       std::fprintf(file_, "%lld,%s\n", static_cast<long long>(t.progress().step), text.c_str());
-  HEBB_CHECK(written > 0, "[steps] {}: expected to append a line, the disk may be full", path_);
+  // Flushed before a checkpoint can count the step: a killed run leaves no gap.
+  HEBB_CHECK(written > 0 && std::fflush(file_) == 0,
+             "[steps] {}: expected to append a line, the disk may be full", path_);
 }
-void StepLog::on_epoch_end(Trainer&) { std::fflush(file_); }
 
 Checkpoint::Checkpoint(std::string last_path, std::string best_path, double seconds)
     : last_path_(std::move(last_path)), best_path_(std::move(best_path)), seconds_(seconds) {}

@@ -20,6 +20,7 @@ class StopOnNaN : public Callback {
 class EarlyStopping : public Callback {
  public:
   explicit EarlyStopping(int64_t patience, double min_delta = 0);
+  void on_fit_begin(Trainer& t) override;
   void on_epoch_end(Trainer& t) override;
 
  private:
@@ -46,7 +47,6 @@ class StepLog : public Callback {
   ~StepLog() override;
   void on_fit_begin(Trainer& t) override;
   void on_batch_end(Trainer& t) override;
-  void on_epoch_end(Trainer& t) override;
 
  private:
   std::string path_;

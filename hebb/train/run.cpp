@@ -180,6 +180,7 @@ std::optional<Recipe> recorded_recipe(const std::string& path) {
 
 RunResult train(const Recipe& recipe, const RunOptions& given) {
   RunOptions options = given;
+  if (!options.init.empty()) options.init = fs::absolute(options.init).lexically_normal().string();
   const Folder folder = open_folder(recipe, options);
   json info = options.resume.empty() ? json::object() : read_info(folder);
   resume_options(options, info, folder.info());
@@ -191,7 +192,8 @@ RunResult train(const Recipe& recipe, const RunOptions& given) {
 
   manual_seed(recipe.train.seed);
   nn::AnyModule net = recipe.build();
-  if (!options.init.empty()) load_weights(options.init, *net);
+  const bool goes_on = !options.resume.empty() && fs::exists(folder.last());
+  if (!options.init.empty() && !goes_on) load_weights(options.init, *net);
   const data::Splits data = load_data(recipe);
   const Task task = task_of(recipe.loss.type, data.num_classes > 0);
   check_fit(net, recipe, data, task);
@@ -217,7 +219,7 @@ RunResult train(const Recipe& recipe, const RunOptions& given) {
                    .clip_norm = recipe.train.clip_norm,
                    .schedule_each_step = recipe.schedule_each_step()});
   trainer.set_scheduler(scheduler.get());
-  if (!options.resume.empty() && fs::exists(folder.last())) load_checkpoint(folder.last(), trainer);
+  if (goes_on) load_checkpoint(folder.last(), trainer);
 
   make_folder(folder);
   info = {{"hebb", version()},

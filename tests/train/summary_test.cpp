@@ -206,7 +206,8 @@ TEST(Summary, FrozenParametersHaveNoGradients) {
 TEST(Summary, Text) {
   nn::Sequential net{Conv2d{1, 6, {.kernel_size = 5, .padding = 2}}, nn::ReLU{}, nn::Flatten{},
                      nn::Linear{4704, 10}};
-  // Saved: the convolution's input (784 values) and the activation's output (4704), which the last layer shares.
+  // Saved: the convolution's input (784 values) and the activation's output (4704), which the last layer
+  // shares.
   EXPECT_EQ(train::to_text(summarize(net, {1, 1, 28, 28})),
             "Sequential, input 1x1x28x28\n"
             "layer  type     output     parameters  multiply-adds   sees\n"

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Writes tests/golden/functions.safetensors: what PyTorch computes for functions and layers of many ops.
+"""Writes functions, activations and losses.safetensors: PyTorch's values of functions made of many ops.
 
     tools/golden/functions.py
 
-Needs torch, numpy and safetensors. tests/ops/functions_golden_test.cpp (and activations_golden_test.cpp,
-losses_golden_test.cpp) has a function of each name. Tensors: inputs "conv1d/plain/in0" (or const0, of which no
-gradient is asked) with values that f32 holds exactly, results out0, …, and gradients grad0, … of the inputs for
-the upstream gradient sin(1 + i) of element i.
+Needs torch, numpy and safetensors. tests/ops/functions_golden_test.cpp and its neighbours have a function of
+each name. Tensors: inputs "conv1d/plain/in0" (or const0, of which no gradient is asked) with values that f32
+holds exactly, results out0, …, and gradients grad0, … of the inputs for the upstream gradient sin(1 + i) of
+element i.
 """
+import functools
 import pathlib
 import zlib
 
@@ -15,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-OUT = pathlib.Path(__file__).resolve().parents[2] / "tests" / "golden" / "functions.safetensors"
+GOLDEN = pathlib.Path(__file__).resolve().parents[2] / "tests" / "golden"
 INF, NAN = float("inf"), float("nan")
 TENSORS: dict[str, torch.Tensor] = {}
 
@@ -43,20 +44,24 @@ def signs(n: int):
 
 
 def upstream(y: torch.Tensor) -> torch.Tensor:
-    return torch.sin(1 + torch.arange(y.numel(), dtype=torch.float64)).reshape(y.shape)
+    return torch.sin(1 + torch.arange(y.numel(), dtype=torch.float64)).reshape(y.shape).to(y.dtype)
 
 
-def case(name: str, fn, *inputs) -> None:
+def case(name: str, fn, *inputs, f32: bool = False) -> None:
+    """Runs fn in f64, and also in f32 (results f32/out0, …) where overflow depends on the type."""
     torch.manual_seed(zlib.crc32(name.encode()))
-    args, leaves = [], {}
-    for i, make in enumerate(inputs):
-        x = make()
-        is_const = hasattr(make, "const")
-        TENSORS[f"{name}/{'const' if is_const else 'in'}{i}"] = x.float() if x.is_floating_point() else x
-        if x.is_floating_point() and not is_const:
-            leaves[i] = x = x.clone().requires_grad_()
-        args.append(x)
-    out = fn(*args)
+    made = [make() for make in inputs]
+    is_const = [hasattr(make, "const") for make in inputs]
+    for i, x in enumerate(made):
+        TENSORS[f"{name}/{'const' if is_const[i] else 'in'}{i}"] = x.float() if x.is_floating_point() else x
+    run(name, fn, made, is_const)
+    if f32:
+        run(f"{name}/f32", fn, [x.float() if x.is_floating_point() else x for x in made], is_const)
+
+
+def run(name: str, fn, made: list, is_const: list) -> None:
+    leaves = {i: x.clone().requires_grad_() for i, x in enumerate(made) if x.is_floating_point() and not is_const[i]}
+    out = fn(*[leaves.get(i, x) for i, x in enumerate(made)])
     out = list(out) if isinstance(out, (tuple, list)) else [out]
     for i, y in enumerate(out):
         TENSORS[f"{name}/out{i}"] = y.detach().clone().contiguous()
@@ -66,6 +71,14 @@ def case(name: str, fn, *inputs) -> None:
     for i, g in zip(leaves, torch.autograd.grad(total, list(leaves.values()), allow_unused=True)):
         if g is not None:
             TENSORS[f"{name}/grad{i}"] = g.clone().contiguous()
+
+
+def save(name: str) -> None:
+    path = GOLDEN / f"{name}.safetensors"
+    save_file(TENSORS, path, {"torch": torch.__version__.split("+")[0]})
+    path.chmod(0o644)
+    print(f"{path}: {len(TENSORS)} tensors, {path.stat().st_size / 1e6:.2f} MB")
+    TENSORS.clear()
 
 
 def convolutions() -> None:
@@ -120,7 +133,7 @@ def normalisations() -> None:
 
     def layer_over_batches(layer, x, w, b):
         """Three batches in training, the third again in evaluation; then the buffers."""
-        layer.double()
+        layer.to(x.dtype)
         outs = []
         params = {"weight": w, "bias": b}
         for part in (x[0], x[1], x[2]):
@@ -174,7 +187,7 @@ def shapes() -> None:
     case("matmul/batch_vector", torch.matmul, u(2, 1, 3, 4), u(4))
     case("Bilinear/plain", F.bilinear, u(3, 2), u(3, 4), u(5, 2, 4), u(5))
     case("Maxout/three", lambda x, w, b: F.linear(x, w, b).unflatten(-1, (4, 3)).amax(-1), u(5, 2), u(12, 2), u(12))
-    case("argsort/descending", lambda x: x.argsort(1, descending=True, stable=True), u(3, 6))
+    case("argsort/descending", lambda x: torch.argsort(x, dim=1, descending=True, stable=True), u(3, 6))
 
 
 def pools() -> None:
@@ -204,6 +217,7 @@ EXTREMES = values(-INF, -1e30, -1e4, -800, -100, -40, 40, 100, 800, 1e4, 1e30, I
 
 
 def activations() -> None:
+    case32 = functools.partial(case, f32=True)
     rules = {
         "abs": torch.abs, "sign": torch.sign, "relu": F.relu, "relu6": F.relu6, "selu": F.selu, "silu": F.silu,
         "softsign": F.softsign, "hardsigmoid": lambda x: F.relu6(x + 3) / 6,  # F.hardsigmoid's slope: 1/6 in f32
@@ -214,27 +228,27 @@ def activations() -> None:
         "clamp": lambda x: x.clamp(-0.5, 1.5), "threshold": lambda x: F.threshold(x, 0.5, -7),
         "round": torch.round, "floor": torch.floor, "ceil": torch.ceil}
     for name, fn in rules.items():
-        case(f"{name}/kinks", fn, KINKS)
-        case(f"{name}/extremes", fn, EXTREMES)
+        case32(f"{name}/kinks", fn, KINKS)
+        case32(f"{name}/extremes", fn, EXTREMES)
     for name in ("sqrt", "rsqrt", "log", "log1p", "reciprocal"):
-        case(f"{name}/edges", getattr(torch, name), values(-INF, -2, -1, -0.0, 0, 1e-30, 1, 1e30, INF, NAN))
-    case("Hardswish/kinks", F.hardswish, values(-6, -4, -2, -0.5, 0, 0.5, 2, 4, 6))
-    case("prelu/one", F.prelu, u(2, 3, 4), u(1))
-    case("prelu/channels", F.prelu, u(2, 3, 4), u(3))
-    case("prelu/kink", F.prelu, values(-1, -0.0, 0, 1), values(0.25))
+        case32(f"{name}/edges", getattr(torch, name), values(-INF, -2, -1, -0.0, 0, 1e-30, 1, 1e30, INF, NAN))
+    case32("Hardswish/kinks", F.hardswish, values(-6, -4, -2, -0.5, 0, 0.5, 2, 4, 6))
+    case32("prelu/one", F.prelu, u(2, 3, 4), u(1))
+    case32("prelu/channels", F.prelu, u(2, 3, 4), u(3))
+    case32("prelu/kink", F.prelu, values(-1, -0.0, 0, 1), values(0.25))
     grid = lambda *v: lambda: torch.tensor(v, dtype=torch.float64)[:, None]
     row = (-INF, -2, -1, -0.5, 0, 0.5, 1, 2, INF, NAN)
     for name in ("add", "mul", "div", "pow", "maximum", "minimum"):
-        case(f"{name}/edges", getattr(torch, name), grid(-3, -1, -0.5, 0, 0.5, 1, 3), values(*row[1:8]))
-        case(f"{name}/infinite", getattr(torch, name), const(grid(*row)), const(values(*row)))
+        case32(f"{name}/edges", getattr(torch, name), grid(-3, -1, -0.5, 0, 0.5, 1, 3), values(*row[1:8]))
+        case32(f"{name}/infinite", getattr(torch, name), const(grid(*row)), const(values(*row)))
     for name, fn in {"remainder": torch.remainder, "floor_divide": lambda x, y: torch.div(x, y, rounding_mode="floor"),
                      "eq": torch.eq, "ne": torch.ne, "lt": torch.lt, "le": torch.le, "gt": torch.gt, "ge": torch.ge,
                      "logical_and": torch.logical_and, "logical_or": torch.logical_or,
                      "logical_xor": torch.logical_xor}.items():
-        case(f"{name}/infinite", fn, const(grid(*row)), const(values(*row)))
+        case32(f"{name}/infinite", fn, const(grid(*row)), const(values(*row)))
     signed = lambda *v: lambda: torch.tensor(v)
-    case("remainder/integers", torch.remainder, lambda: torch.arange(-7, 8)[:, None], signed(-3, -2, 2, 3, 7))
-    case("floor_divide/integers", lambda x, y: torch.div(x, y, rounding_mode="floor"),
+    case32("remainder/integers", torch.remainder, lambda: torch.arange(-7, 8)[:, None], signed(-3, -2, 2, 3, 7))
+    case32("floor_divide/integers", lambda x, y: torch.div(x, y, rounding_mode="floor"),
          lambda: torch.arange(-7, 8)[:, None], signed(-3, -2, 2, 3, 7))
 
 
@@ -255,7 +269,8 @@ def losses() -> None:
              u(5, 4), u(5, 4), u(5, 4))
         case(f"bce/{r}", lambda x, y, w: F.binary_cross_entropy(x, y, w, reduction=r),
              u(3, 4, low=0.05, high=0.95), u(3, 4, low=0, high=1), const(u(4, low=0.2)))
-        case(f"bce_logits/{r}", lambda x, y, w, p: F.binary_cross_entropy_with_logits(x, y, w, reduction=r, pos_weight=p),
+        case(f"bce_logits/{r}",
+             lambda x, y, w, p: F.binary_cross_entropy_with_logits(x, y, w, reduction=r, pos_weight=p),
              u(3, 4), u(3, 4, low=0, high=1), const(u(3, 1, low=0.2)), const(u(4, low=0.2)))
         case(f"cross_entropy/soft/{r}", lambda x, y, w: F.cross_entropy(x, y, w, reduction=r, label_smoothing=0.1),
              u(3, 4, 2), u(3, 4, 2, low=0, high=1), const(u(4, low=0.2)))
@@ -282,8 +297,10 @@ def losses() -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    for group in (convolutions, normalisations, folds, shapes, pools, activations, losses):
+    for group in (convolutions, normalisations, folds, shapes, pools):
         group()
-    save_file(TENSORS, OUT, {"torch": torch.__version__.split("+")[0]})
-    OUT.chmod(0o644)
-    print(f"{OUT}: {len(TENSORS)} tensors, {OUT.stat().st_size / 1e6:.2f} MB")
+    save("functions")
+    activations()
+    save("activations")
+    losses()
+    save("losses")
