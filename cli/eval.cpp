@@ -48,8 +48,9 @@ int run(const App& app, const EvalOptions& o) {
   run.recipe.data.mean = run.normalization.mean;  // as in training, whatever the data
   run.recipe.data.std = run.normalization.std;
   const data::Splits splits = train::load_data(run.recipe);
-  HEBB_CHECK(splits.input == run.recipe.input, "expected samples of shape {} (the input of {}), got {} from {}",
-             run.recipe.input.str(), o.run, splits.input.str(), splits.name);
+  HEBB_CHECK(splits.input == run.recipe.input,
+             "expected samples of shape {} (the input of {}), got {} from {}", run.recipe.input.str(), o.run,
+             splits.input.str(), splits.name);
   const train::Evaluation e = train::evaluate(run, choose(splits, o.split));
 
   if (app.json) {
@@ -65,7 +66,8 @@ int run(const App& app, const EvalOptions& o) {
                 {"confusion", e.confusion}});
     return 0;
   }
-  fmt::print("{} {}\n  n         {}\n  loss      {:.6f}\n", splits.name, o.split, e.metrics.n, e.metrics.loss);
+  fmt::print("{} {}\n  n         {}\n  loss      {:.6f}\n", splits.name, o.split, e.metrics.n,
+             e.metrics.loss);
   if (std::isnan(e.metrics.accuracy)) return 0;
   fmt::print("  accuracy  {:.2f} %\n", e.metrics.accuracy * 100);
   print_confusion(e, splits.class_names);

@@ -37,7 +37,8 @@ struct Inputs {
 Tensor load_picture(const std::string& path, const train::LoadedRun& run) {
   const Shape& input = run.recipe.input;
   HEBB_CHECK(input.ndim() == 3 && (input[0] == 1 || input[0] == 3),
-             "{}: expected a network that takes pictures [1 or 3, H, W], this one takes {}", path, input.str());
+             "{}: expected a network that takes pictures [1 or 3, H, W], this one takes {}", path,
+             input.str());
   Tensor image = io::load_image(path);
   if (input[0] == 1) image = io::to_gray(image);
   else if (image.size(0) == 1) image = contiguous(expand(image, {3, image.size(1), image.size(2)}));
@@ -114,7 +115,8 @@ int run(const App& app, const PredictOptions& o) {
   }
 
   const train::Task task = train::task_of(run.recipe.loss.type, !run.recipe.data.regression);
-  const bool classes = task == train::Task::classes && output.ndim() == 2, binary = task == train::Task::binary;
+  const bool classes = task == train::Task::classes && output.ndim() == 2,
+             binary = task == train::Task::binary;
   Tensor probabilities;  // [N, classes]
   if (classes) probabilities = softmax(to(output, f64), 1);
   if (binary) {
@@ -128,14 +130,16 @@ int run(const App& app, const PredictOptions& o) {
     std::string line = inputs.names[i] + ":";
     if (classes || binary) {
       one["top"] = nlohmann::json::array();
-      for (const Guess& g : guesses(select(probabilities, 0, n).to_vector<double>(), o.top, run.class_names)) {
+      for (const Guess& g :
+           guesses(select(probabilities, 0, n).to_vector<double>(), o.top, run.class_names)) {
         one["top"].push_back({{"class", g.label}, {"probability", number(g.probability)}});
         line += fmt::format("  {} {:.2f} %", g.label, g.probability * 100);
       }
     } else {
       const auto values = flatten(select(output, 0, n)).to_vector<double>();
       one["output"] = values;
-      for (size_t k = 0; k < std::min<size_t>(values.size(), 8); ++k) line += fmt::format("  {:.6g}", values[k]);
+      for (size_t k = 0; k < std::min<size_t>(values.size(), 8); ++k)
+        line += fmt::format("  {:.6g}", values[k]);
       if (values.size() > 8) line += fmt::format("  … ({} values)", values.size());
     }
     if (app.json) all.push_back(std::move(one));
@@ -159,7 +163,8 @@ void add_predict(App& app) {
       ->required()
       ->type_name("RUN INPUT...");
   CLI::Option* recipe = c->add_option("--recipe", o->recipe, "In place of RUN: a recipe, with --weights");
-  CLI::Option* weights = c->add_option("--weights", o->weights, "Weights of the recipe's network (.safetensors)");
+  CLI::Option* weights =
+      c->add_option("--weights", o->weights, "Weights of the recipe's network (.safetensors)");
   recipe->needs(weights);
   weights->needs(recipe);
   c->add_option("--top", o->top, "Classes to show")->capture_default_str()->check(CLI::PositiveNumber);

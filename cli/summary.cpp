@@ -26,7 +26,8 @@ Shape parse_shape(const std::string& text) {
     const auto [next, error] = std::from_chars(at, end, n);
     HEBB_CHECK(error == std::errc() && n > 0 && (next == end || (*next == 'x' && next + 1 != end)) &&
                    shape.ndim() < Shape::kMaxDims,
-               "--input: expected up to {} extents from 1 joined by x, as in 1x1x28x28, got {}", Shape::kMaxDims, text);
+               "--input: expected up to {} extents from 1 joined by x, as in 1x1x28x28, got {}",
+               Shape::kMaxDims, text);
     shape.push_back(n);
     if (next == end) return shape;
     at = next + 1;
@@ -67,7 +68,8 @@ void add_summary(App& app) {
   CLI::App* c = app.command("summary", "Layers, shapes, parameters, multiply-adds, receptive fields, memory",
                             "  hebb summary lenet5\n  hebb summary my.toml --input 8x3x64x64 --json");
   c->add_option("recipe", o->recipe, "A built-in recipe, a TOML file, or a run's folder")->required();
-  c->add_option("--input", o->input, "The shape of a batch, as 1x1x28x28 (default: the recipe's, one sample)");
+  c->add_option("--input", o->input,
+                "The shape of a batch, as 1x1x28x28 (default: the recipe's, one sample)");
   c->callback([&app, o] { app.run = [&app, o] { return run(app, *o); }; });
 }
 

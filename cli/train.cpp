@@ -57,7 +57,8 @@ train::Recipe resolve(const TrainOptions& o) {
   std::optional<train::Recipe> recipe;
   if (!o.run.resume.empty()) recipe = train::recorded_recipe(o.run.resume);
   HEBB_CHECK(recipe || !o.recipe.empty(),
-             "expected a recipe: {} has none recorded yet; give the one that the run began with", o.run.resume);
+             "expected a recipe: {} has none recorded yet; give the one that the run began with",
+             o.run.resume);
   if (!o.recipe.empty()) {
     train::Recipe given = train::Recipe::load(o.recipe);
     if (recipe) {
@@ -83,8 +84,7 @@ int run(const App& app, const TrainOptions& o) {
 
   const train::RunResult r = train::train(recipe, options);
   if (r.was_finished) say(app, fmt::format("{} is finished: nothing to do", r.folder));
-  if (r.interrupted)
-    say(app, fmt::format("interrupted; go on with: hebb train --resume {}", r.folder));
+  if (r.interrupted) say(app, fmt::format("interrupted; go on with: hebb train --resume {}", r.folder));
   if (app.json) {
     print_json({{"run", r.folder},
                 {"epochs", r.epochs},
@@ -110,11 +110,12 @@ int run(const App& app, const TrainOptions& o) {
 
 void add_train(App& app) {
   auto o = std::make_shared<TrainOptions>();
-  CLI::App* c = app.command("train", "Train a network by a recipe",
-                            "  hebb train lenet5 --data mnist\n"
-                            "  hebb train mlp --epochs 3 --optimizer AdamW --set model.layer.1.out_features=256\n"
-                            "  hebb train my.toml --out runs/mine --json\n"
-                            "  hebb train --resume runs/mine");
+  CLI::App* c =
+      app.command("train", "Train a network by a recipe",
+                  "  hebb train lenet5 --data mnist\n"
+                  "  hebb train mlp --epochs 3 --optimizer AdamW --set model.layer.1.out_features=256\n"
+                  "  hebb train my.toml --out runs/mine --json\n"
+                  "  hebb train --resume runs/mine");
   std::string recipes;
   for (const auto& [name, line] : train::builtin_recipes()) recipes += (recipes.empty() ? "" : ", ") + name;
   c->add_option("recipe", o->recipe, fmt::format("A built-in recipe ({}) or a TOML file", recipes));
@@ -124,12 +125,14 @@ void add_train(App& app) {
   c->add_option("--lr", o->lr, "Learning rate");
   c->add_option("--optimizer", o->optimizer, "SGD, RMSprop, Adagrad, Adam or AdamW, with its defaults");
   c->add_option("--seed", o->seed, "Draws the weights, the order and the held-out samples");
-  CLI::Option* out = c->add_option("--out", o->run.out, "The new folder of the run (default: runs/RECIPE-TIME)");
+  CLI::Option* out =
+      c->add_option("--out", o->run.out, "The new folder of the run (default: runs/RECIPE-TIME)");
   c->add_option("--resume", o->run.resume, "Go on with the run in this folder")->excludes(out);
   c->add_option("--init", o->run.init, "Weights to start from (.safetensors)");
   c->add_flag("--no-shuffle", o->no_shuffle, "Take the samples in their order");
   c->add_flag("--log-steps", o->run.log_steps, "Write the loss of every step to steps.csv");
-  c->add_option("--set", o->set, "Change a key of the recipe: --set train.clip_norm=1")->type_name("KEY=VALUE");
+  c->add_option("--set", o->set, "Change a key of the recipe: --set train.clip_norm=1")
+      ->type_name("KEY=VALUE");
   c->callback([&app, c, o] {
     if (o->recipe.empty() && o->run.resume.empty()) throw CLI::RequiredError("recipe");
     app.run = [&app, o] { return run(app, *o); };

@@ -106,6 +106,17 @@ def check_text(name: str, text: str) -> list[Finding]:
     return found
 
 
+def check_readme() -> list[Finding]:
+    """The README shows examples/lenet.cpp as it is: its first cpp block is that file."""
+    readme, example = "README.md", "examples/lenet.cpp"
+    text = (ROOT / readme).read_text(encoding="utf-8")
+    block = re.search(r"^```cpp\n(.*?)^```$", text, re.M | re.S)
+    if block and block[1] == (ROOT / example).read_text(encoding="utf-8"):
+        return []
+    line = text[:block.start()].count("\n") + 1 if block else 1
+    return [(readme, line, "error", f"the first cpp block must be {example}, letter by letter")]
+
+
 def clang_format() -> str | None:
     """The program clang-format, version 14 (others format differently)."""
     for program in ("clang-format-14", "clang-format"):
@@ -141,6 +152,7 @@ def main() -> int:
                 found += check_text(name, (ROOT / name).read_text(encoding="utf-8"))
             except UnicodeDecodeError as bad:
                 found.append((name, 1, "error", f"not UTF-8: {bad.reason} at byte {bad.start}"))
+    found += check_readme()
     found += [(name, 1, "error", f"EXCEPTIONS names a file that is gone (for {header})")
               for name, header in EXCEPTIONS if name not in files]
 

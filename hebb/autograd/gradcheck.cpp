@@ -42,11 +42,13 @@ std::string position(const Shape& shape, int64_t flat) {
 // Copies that the check may change in place.
 std::vector<Tensor> copies_of(std::span<const Tensor> args) {
   std::vector<Tensor> copies;
-  for (const Tensor& t : args) copies.push_back(Tensor::from(t.to_vector<double>(), t.shape()).requires_grad_());
+  for (const Tensor& t : args)
+    copies.push_back(Tensor::from(t.to_vector<double>(), t.shape()).requires_grad_());
   return copies;
 }
 
-std::string check(const TensorFn& fn, std::span<const Tensor> args, const GradcheckOptions& o, const char* what) {
+std::string check(const TensorFn& fn, std::span<const Tensor> args, const GradcheckOptions& o,
+                  const char* what) {
   std::vector<Tensor> x = copies_of(args), all, results;
   {
     const EnableGrad enable;
@@ -96,8 +98,8 @@ std::string check(const TensorFn& fn, std::span<const Tensor> args, const Gradch
 std::string gradcheck(const TensorFn& fn, std::span<const Tensor> args, GradcheckOptions options) {
   HEBB_CHECK(!args.empty(), "[gradcheck] expected arguments, got none");
   for (size_t i = 0; i < args.size(); ++i)
-    HEBB_CHECK(args[i].defined() && args[i].dtype() == f64, "[gradcheck] expected argument {} of f64, got {}", i,
-               args[i].defined() ? name_of(args[i].dtype()) : "an undefined tensor");
+    HEBB_CHECK(args[i].defined() && args[i].dtype() == f64, "[gradcheck] expected argument {} of f64, got {}",
+               i, args[i].defined() ? name_of(args[i].dtype()) : "an undefined tensor");
   if (std::string text = check(fn, args, options, "gradient"); !text.empty() || !options.second) return text;
 
   const TensorFn gradient = [&](std::span<const Tensor> x) {

@@ -19,8 +19,8 @@ Outputs jvp_by_vjp(const OpDef& op, const JvpArgs& args) {
     fresh.push_back(args.inputs[i]);
     if (!args.tangents[i].defined()) continue;
     // An input that is differentiated itself stays on the tape, by a node of its own.
-    fresh.back() = args.inputs[i].requires_grad() ? alias(args.inputs[i])
-                                                  : args.inputs[i].detach().requires_grad_();
+    fresh.back() =
+        args.inputs[i].requires_grad() ? alias(args.inputs[i]) : args.inputs[i].detach().requires_grad_();
     wanted.push_back(fresh.back());
     tangents.push_back(args.tangents[i]);
   }

@@ -10,6 +10,14 @@ namespace {
 
 constexpr int64_t kSummarise = 1000;  // elements from which only the edges are printed
 constexpr int64_t kEdge = 3;
+constexpr int kDecimals = 4;  // at most, as few as the values need
+constexpr size_t kLineWidth = 75;
+
+// Decimals of a number's mantissa that are left when trailing zeros go: 2 of "1.2500".
+int decimals_of(const std::string& text) {
+  const size_t point = text.find('.'), last = text.find_last_not_of('0', point + kDecimals);
+  return static_cast<int>(last - point);
+}
 
 struct Printer {
   const std::vector<double>& values;
@@ -19,12 +27,18 @@ struct Printer {
   int decimals = 0;
   size_t width = 0;
 
+  std::string longest(double v) const {
+    return scientific ? fmt::format("{:.{}e}", v, kDecimals) : fmt::format("{:.{}f}", v, kDecimals);
+  }
   std::string element(int64_t i) const {
     if (boolean) return integers[i] ? "True" : "False";
     if (!floating) return fmt::format("{}", integers[i]);
-    if (!std::isfinite(values[i])) return std::isnan(values[i]) ? "nan" : values[i] < 0 ? "-inf" : "inf";
-    if (scientific) return fmt::format("{:.4e}", values[i]);
-    return decimals == 0 ? fmt::format("{:.0f}.", values[i]) : fmt::format("{:.{}f}", values[i], decimals);
+    const double v = values[i];
+    if (!std::isfinite(v)) return std::isnan(v) ? "nan" : v < 0 ? "-inf" : "inf";
+    if (scientific) return fmt::format("{:#.{}e}", v, decimals);
+    // Zeros at the end are left blank, so that the points stand in one column.
+    const int own = decimals_of(longest(v));
+    return fmt::format("{:#.{}f}", v, own) + std::string(decimals - own, ' ');
   }
 
   // Calls fn(index, skipped) along a dimension; `skipped` where the middle is left out.
@@ -54,14 +68,11 @@ struct Printer {
         largest = std::max(largest, v), smallest = std::min(smallest, v);
       });
       scientific = largest >= 1e8 || (largest > 0 && (smallest < 1e-4 || largest / smallest > 1e3));
-      if (!scientific)
-        visit(0, 0, [&](int64_t i) {
-          while (decimals < 4 && std::isfinite(values[i]) &&
-                 std::abs(values[i] -
-                          std::round(values[i] * std::pow(10, decimals)) / std::pow(10, decimals)) > 5e-6)
-            ++decimals;
-        });
+      visit(0, 0, [&](int64_t i) {
+        if (std::isfinite(values[i])) decimals = std::max(decimals, decimals_of(longest(values[i])));
+      });
     }
+    if (boolean && shape.ndim() > 0) width = 5;  // of "False", needed or not
     visit(0, 0, [&](int64_t i) { width = std::max(width, element(i).size()); });
   }
 
@@ -74,15 +85,12 @@ struct Printer {
     const bool innermost = dim + 1 == shape.ndim();
     bool first = true;
     along(shape[dim], [&](int64_t i, bool skipped) {
-      if (!first) {
-        out += innermost ? ", "
-                         : std::string(",") + std::string(shape.ndim() - dim - 1, '\n') +
-                               std::string(indent + 1, ' ');
-        if (const size_t line = out.rfind('\n');
-            innermost && out.size() - (line == std::string::npos ? 0 : line) > 88) {
-          out.pop_back();
-          out += '\n' + std::string(indent + 1, ' ');
-        }
+      const std::string margin(indent + 1, ' ');
+      if (!first && !innermost) out += "," + std::string(shape.ndim() - dim - 1, '\n') + margin;
+      if (!first && innermost) {
+        const size_t line = out.size() - (out.rfind('\n') + 1);  // rfind gives npos, and 0, in the first line
+        const bool full = line + 2 + (skipped ? 3 : width) > kLineWidth - shape.ndim();
+        out += full ? ",\n" + margin : ", ";
       }
       first = false;
       if (skipped) out += "...";
@@ -103,8 +111,8 @@ std::string Tensor::str() const {
   Printer p{values, integers, shape(), is_float(dtype()), dtype() == boolean, numel() > kSummarise};
   p.choose_format();
   std::string out = "tensor(";
-  p.write(out, 0, 0, out.size());
-  if (numel() == 0) out += fmt::format(", shape={}", shape().str());
+  if (numel() > 0) p.write(out, 0, 0, out.size());
+  else out += fmt::format("[], shape={}", shape().str());
   if (dtype() != f32 && dtype() != i64 && dtype() != boolean)
     out += fmt::format(", dtype={}", name_of(dtype()));
   if (requires_grad()) out += ", requires_grad=true";

@@ -16,6 +16,7 @@ Tensor ReLU6::forward(const Tensor& x) { return hardtanh(x, 0, 6); }
 Tensor SELU::forward(const Tensor& x) { return selu(x); }
 Tensor SiLU::forward(const Tensor& x) { return silu(x); }
 Tensor Softsign::forward(const Tensor& x) { return softsign(x); }
+Tensor Sign::forward(const Tensor& x) { return sign(x); }
 Tensor Hardsigmoid::forward(const Tensor& x) { return hardsigmoid(x); }
 Tensor Hardswish::forward(const Tensor& x) { return x * hardsigmoid(x); }
 Tensor LogSigmoid::forward(const Tensor& x) { return log_sigmoid(x); }
@@ -64,7 +65,7 @@ std::string Hardtanh::extra_repr() const {
 }
 
 Threshold::Threshold(double limit, double otherwise) : threshold(limit), value(otherwise) {}
-Tensor Threshold::forward(const Tensor& x) { return where(x > threshold, x, value); }
+Tensor Threshold::forward(const Tensor& x) { return where(x <= threshold, value, x); }
 std::string Threshold::extra_repr() const {
   return fmt::format("threshold={}, value={}", repr(threshold), repr(value));
 }

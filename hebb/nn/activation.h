@@ -42,6 +42,11 @@ struct Softsign : Module {
   Tensor forward(const Tensor& x);
   HEBB_MEMBERS()
 };
+/// -1, 0 or 1; its gradient is zero.
+struct Sign : Module {
+  Tensor forward(const Tensor& x);
+  HEBB_MEMBERS()
+};
 /// x/6 + 1/2 held within [0, 1] (Keras before version 3: 0.2 x + 1/2).
 struct Hardsigmoid : Module {
   Tensor forward(const Tensor& x);

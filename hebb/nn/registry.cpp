@@ -333,6 +333,7 @@ const std::vector<LayerType>& table() {
        {may("beta", number, 1.0), may("threshold", number, 20.0)},
        [](const Args& a) -> AnyModule { return Softplus(a.number("beta"), a.number("threshold")); }},
       {"Softsign", "x/(1 + |x|)", 0, {}, build_plain<Softsign>},
+      {"Sign", "-1, 0 or 1", 0, {}, build_plain<Sign>},
       {"Hardtanh",
        "x held within [min_val, max_val]",
        0,

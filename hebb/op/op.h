@@ -142,10 +142,10 @@ struct OpDef {
 
   Gradient gradient = Gradient::Throws;
   Precision precision = Precision::f32;
-  uint32_t saves_inputs = ~0u;  ///< bit i: vjp reads the values of input i
-  uint32_t saves_outputs = 0;   ///< bit i: vjp reads the values of output i
+  uint32_t saves_inputs = ~0u;   ///< bit i: vjp reads the values of input i
+  uint32_t saves_outputs = 0;    ///< bit i: vjp reads the values of output i
   uint32_t constant_inputs = 0;  ///< bit i: no gradient flows to input i; the tape refuses one that wants it
-  int elementwise = -1;         ///< number of the scalar expression, for ops of the elementwise table
+  int elementwise = -1;          ///< number of the scalar expression, for ops of the elementwise table
 
   /// Multiply-adds of one call, for summaries; absent means none.
   int64_t (*multiply_adds)(SpecPtrs in, const Specs& out, const Attrs&) = nullptr;

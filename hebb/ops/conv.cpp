@@ -49,7 +49,8 @@ Specs infer_conv(SpecPtrs in, const Attrs& attrs) {
                w[0], w.str(), in[2]->shape.str());
     expect_same_type(*in[0], *in[2], "conv2d");
   }
-  HEBB_CHECK(x[2] >= 1 && x[3] >= 1, "[conv2d] expected an input of at least 1 row and 1 column, got {}", x.str());
+  HEBB_CHECK(x[2] >= 1 && x[3] >= 1, "[conv2d] expected an input of at least 1 row and 1 column, got {}",
+             x.str());
   Shape out{x[0], w[0], 0, 0};
   for (int d = 0; d < 2; ++d) {
     const int64_t padded = x[2 + d] + a.padding[2 * d] + a.padding[2 * d + 1],
@@ -96,17 +97,19 @@ Specs infer_weight_grad(SpecPtrs in, const Attrs& attrs) {
   const auto& a = attrs.as<Conv2dAttrs>();
   const Shape &g = in[0]->shape, &x = in[1]->shape;
   check_attrs("conv2d_weight_grad", a);
-  HEBB_CHECK(g.ndim() == 4 && x.ndim() == 4 && g[0] == x[0],
-             "[conv2d_weight_grad] expected a gradient and an input of 4 dimensions and one batch size, got {} "
-             "and {}",
-             g.str(), x.str());
+  HEBB_CHECK(
+      g.ndim() == 4 && x.ndim() == 4 && g[0] == x[0],
+      "[conv2d_weight_grad] expected a gradient and an input of 4 dimensions and one batch size, got {} "
+      "and {}",
+      g.str(), x.str());
   expect_float(*in[0], "conv2d_weight_grad", "a gradient");
   expect_same_type(*in[0], *in[1], "conv2d_weight_grad");
   HEBB_CHECK(g[1] % a.groups == 0 && x[1] % a.groups == 0,
              "[conv2d_weight_grad] expected channels that divide by {} groups, got {} and {}", a.groups, g[1],
              x[1]);
   for (int d = 0; d < 2; ++d) {
-    HEBB_CHECK(x[2 + d] >= 1, "[conv2d_weight_grad] expected an input of at least 1 row and 1 column, got {}", x.str());
+    HEBB_CHECK(x[2 + d] >= 1, "[conv2d_weight_grad] expected an input of at least 1 row and 1 column, got {}",
+               x.str());
     const int64_t out =
         output_size(x[2 + d], a.padding[2 * d], a.padding[2 * d + 1], a.size[d], a.dilation[d], a.stride[d]);
     HEBB_CHECK(a.size[d] >= 1 && out == g[2 + d],

@@ -41,30 +41,41 @@ struct Reads {
 };
 #define HEBB_READS(symbol) \
   constexpr Reads operator symbol(Reads a, Reads b) { return Reads(a.mask | b.mask); }
-HEBB_READS(+)
-HEBB_READS(-) HEBB_READS(*) HEBB_READS(/) HEBB_READS(<) HEBB_READS(>) HEBB_READS(<=) HEBB_READS(>=)
-    HEBB_READS(==) HEBB_READS(!=) HEBB_READS(&) HEBB_READS(|)
+HEBB_READS(+);
+HEBB_READS(-);
+HEBB_READS(*);
+HEBB_READS(/);
+HEBB_READS(<);
+HEBB_READS(>);
+HEBB_READS(<=);
+HEBB_READS(>=);
+HEBB_READS(==);
+HEBB_READS(!=);
+HEBB_READS(&);
+HEBB_READS(|);
 #undef HEBB_READS
-        constexpr Reads
-        operator-(Reads a) {
-  return a;
-}
+constexpr Reads operator-(Reads a) { return a; }
 constexpr Reads max(Reads a, Reads b) { return a + b; }
 constexpr Reads min(Reads a, Reads b) { return a + b; }
 constexpr Reads pow(Reads a, Reads b) { return a + b; }
 constexpr Reads select(Reads m, Reads a, Reads b) { return m + a + b; }
 #define HEBB_READS(name) \
   constexpr Reads name(Reads a) { return a; }
-HEBB_READS(exp)
-HEBB_READS(log) HEBB_READS(sqrt) HEBB_READS(sin) HEBB_READS(cos) HEBB_READS(tanh) HEBB_READS(erf)
-    HEBB_READS(sigmoid) HEBB_READS(abs) HEBB_READS(floor)
+HEBB_READS(exp);
+HEBB_READS(log);
+HEBB_READS(sqrt);
+HEBB_READS(sin);
+HEBB_READS(cos);
+HEBB_READS(tanh);
+HEBB_READS(erf);
+HEBB_READS(sigmoid);
+HEBB_READS(abs);
+HEBB_READS(floor);
 #undef HEBB_READS
 
-    // ---- The language of the table on tensors.
+// ---- The language of the table on tensors.
 
-    Tensor select(const Tensor& m, const Tensor& a, const Tensor& b) {
-  return where(m, a, b);
-}
+Tensor select(const Tensor& m, const Tensor& a, const Tensor& b) { return where(m, a, b); }
 Tensor select(const Tensor& m, const Tensor& a, double b) { return where(m, a, b); }
 Tensor select(const Tensor& m, double a, const Tensor& b) { return where(m, a, b); }
 Tensor min(const Tensor& a, double b) { return minimum(a, b); }
@@ -203,7 +214,8 @@ namespace ops {
       .name = #name_ "_grad",                                                                                \
       .kind = Kind::Elementwise,                                                                             \
       .doc = "gradient of " #name_,                                                                          \
-      .infer = [](SpecPtrs in, const Attrs&) { return infer_elementwise<Types::Float>(#name_ "_grad", in); },  \
+      .infer = [](SpecPtrs in,                                                                               \
+                  const Attrs&) { return infer_elementwise<Types::Float>(#name_ "_grad", in); },             \
       .decompose = unary_gradient_plain<name_##_rule>,                                                       \
       .reference = reference_elementwise<Expr::name_##_grad>,                                                \
       .samples = [] { return unary_grad_samples(lo, hi, p0, q0); },                                          \

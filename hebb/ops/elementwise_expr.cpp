@@ -35,7 +35,7 @@ V floor(V x) { return std::floor(x); }
 V ceil(V x) { return std::ceil(x); }
 V round(V x) { return std::nearbyint(x); }
 V pow(V a, V b) { return std::pow(a, b); }
-V floor_divide(V a, V b) { return std::floor(a / b); }
+V floor_divide(V a, V b) { return floor_quotient(a, b); }
 V remainder(V a, V b) {
   const V r = std::fmod(a, b);
   return r != 0 && (r < 0) != (b < 0) ? r + b : r;

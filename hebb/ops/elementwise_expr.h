@@ -27,4 +27,13 @@ struct PlainExpr {
 };
 const PlainExpr& plain_expr(Expr e);
 
+/// The largest whole number not above the exact a / b (a / b itself may round up: 1 / 0.1 is 10, but 1 // 0.1
+/// is 9), as Python and PyTorch define it.
+template <class T>
+T floor_quotient(T a, T b) {
+  if (b == 0) return a / b;
+  const T rest = std::fmod(a, b), quotient = (a - rest) / b - (rest != 0 && (rest < 0) != (b < 0));
+  return quotient == 0 ? std::copysign(T(0), a / b) : std::nearbyint(quotient);
+}
+
 }  // namespace hebb::detail

@@ -63,7 +63,8 @@ std::vector<ErrorSample> fold_errors() {
 // Shape of a reduction along one dimension.
 Shape without_dim(const Shape& in, const Attrs& attrs, const char* op) {
   const auto& a = attrs.as<DimReduceAttrs>();
-  HEBB_CHECK(a.dim < std::max(1, in.ndim()), "[{}] expected a dimension of shape {}, got {}", op, in.str(), a.dim);
+  HEBB_CHECK(a.dim < std::max(1, in.ndim()), "[{}] expected a dimension of shape {}, got {}", op, in.str(),
+             a.dim);
   HEBB_CHECK(in.empty() || in[static_cast<int>(a.dim)] > 0,
              "[{}] expected at least one element along dimension {}, got shape {}", op, a.dim, in.str());
   return in.empty() ? in : reduced_shape(in, {int64_t{1} << a.dim, a.keepdim});

@@ -229,7 +229,8 @@ void Generator::manual_seed(uint64_t seed) {
 }
 Tensor Generator::next_key() {
   const Tensor key = add(state_, 0);  // a copy: the state moves on
-  state_.assign_(add(key, Tensor::from(std::vector<int64_t>{0, 1})));
+  // Where only shapes are inferred no number is drawn.
+  if (key.has_data()) state_.assign_(add(key, Tensor::from(std::vector<int64_t>{0, 1})));
   return key;
 }
 Generator& default_generator() {

@@ -79,7 +79,8 @@ void check_slice(const Shape& input, const Attrs& attrs) {
   const auto& a = attrs.as<SliceAttrs>();
   HEBB_CHECK(a.step >= 1, "[slice] expected a step of at least 1, got {}", a.step);
   HEBB_CHECK(input == a.input && a.dim >= 0 && a.dim < input.ndim(),
-             "[slice] expected an input of shape {} with dimension {}, got {}", a.input.str(), a.dim, input.str());
+             "[slice] expected an input of shape {} with dimension {}, got {}", a.input.str(), a.dim,
+             input.str());
   HEBB_CHECK(a.start >= 0 && a.start <= a.stop && a.stop <= input[static_cast<int>(a.dim)],
              "[slice] expected a range within dimension {} of {}, got {} to {}", a.dim, input.str(), a.start,
              a.stop);
@@ -130,36 +131,37 @@ const OpDef clone{.name = "clone",
                   },
                   .saves_inputs = 0};
 
-const OpDef reshape{.name = "reshape",
-                    .kind = Kind::View,
-                    .doc = "the values in row-major order under another shape",
-                    .infer =
-                        [](SpecPtrs in, const Attrs& a) {
-                          const Shape& shape = a.as<ShapeAttrs>().shape;
-                          HEBB_CHECK(shape.numel() == in[0]->shape.numel(),
-                                     "[reshape] expected a shape of {} elements (input {}), got {}",
-                                     in[0]->shape.numel(), in[0]->shape.str(), shape.str());
-                          return Specs(TensorSpec(shape, in[0]->dtype, in[0]->device));
-                        },
-                    .vjp = [](const VjpArgs& s) -> std::vector<Tensor> {
-                      return {hebb::reshape(s.grads[0], s.inputs[0].shape())};
-                    },
-                    .view = [](const TensorSpec& in, const Attrs& a) -> std::optional<ViewSpec> {
-                      const Shape& shape = a.as<ShapeAttrs>().shape;
-                      if (const auto strides = view_strides(in, shape))
-                        return ViewSpec{TensorSpec(shape, *strides, in.dtype, in.device), 0};
-                      return std::nullopt;
-                    },
-                    .reference = [](const ReferenceArgs& s) { reference_view(reshape, s); },
-                    .samples = []() -> std::vector<Sample> {
-                      return {{"merge", {{{2, 3, 4}}}, ShapeAttrs{{6, 4}}},
-                              {"split", {{{6, 4}}}, ShapeAttrs{{2, 3, 2, 2}}},
-                              {"0d", {{{1, 1}}}, ShapeAttrs{{}}}};
-                    },
-                    .error_samples = []() -> std::vector<ErrorSample> {
-                      return {{{{{2, 3}}}, ShapeAttrs{{4}}, "expected a shape of 6 elements (input 2x3), got 4"}};
-                    },
-                    .saves_inputs = 0};
+const OpDef reshape{
+    .name = "reshape",
+    .kind = Kind::View,
+    .doc = "the values in row-major order under another shape",
+    .infer =
+        [](SpecPtrs in, const Attrs& a) {
+          const Shape& shape = a.as<ShapeAttrs>().shape;
+          HEBB_CHECK(shape.numel() == in[0]->shape.numel(),
+                     "[reshape] expected a shape of {} elements (input {}), got {}", in[0]->shape.numel(),
+                     in[0]->shape.str(), shape.str());
+          return Specs(TensorSpec(shape, in[0]->dtype, in[0]->device));
+        },
+    .vjp = [](const VjpArgs& s) -> std::vector<Tensor> {
+      return {hebb::reshape(s.grads[0], s.inputs[0].shape())};
+    },
+    .view = [](const TensorSpec& in, const Attrs& a) -> std::optional<ViewSpec> {
+      const Shape& shape = a.as<ShapeAttrs>().shape;
+      if (const auto strides = view_strides(in, shape))
+        return ViewSpec{TensorSpec(shape, *strides, in.dtype, in.device), 0};
+      return std::nullopt;
+    },
+    .reference = [](const ReferenceArgs& s) { reference_view(reshape, s); },
+    .samples = []() -> std::vector<Sample> {
+      return {{"merge", {{{2, 3, 4}}}, ShapeAttrs{{6, 4}}},
+              {"split", {{{6, 4}}}, ShapeAttrs{{2, 3, 2, 2}}},
+              {"0d", {{{1, 1}}}, ShapeAttrs{{}}}};
+    },
+    .error_samples = []() -> std::vector<ErrorSample> {
+      return {{{{{2, 3}}}, ShapeAttrs{{4}}, "expected a shape of 6 elements (input 2x3), got 4"}};
+    },
+    .saves_inputs = 0};
 
 const OpDef permute{
     .name = "permute",
@@ -173,8 +175,8 @@ const OpDef permute{
           Shape shape = dims;
           uint32_t seen = 0;
           for (int i = 0; i < dims.ndim(); ++i) {
-            HEBB_CHECK(dims[i] >= 0 && dims[i] < dims.ndim(), "[permute] expected dimensions in [0, {}], got {}",
-                       dims.ndim() - 1, dims[i]);
+            HEBB_CHECK(dims[i] >= 0 && dims[i] < dims.ndim(),
+                       "[permute] expected dimensions in [0, {}], got {}", dims.ndim() - 1, dims[i]);
             HEBB_CHECK(!(seen >> dims[i] & 1u), "[permute] expected each dimension once, got {} twice",
                        dims[i]);
             seen |= 1u << dims[i];
@@ -219,6 +221,9 @@ const OpDef expand{
           const int lead = shape.ndim() - in[0]->shape.ndim();
           HEBB_CHECK(lead >= 0, "[expand] expected at least {} dimensions, got {}", in[0]->shape.ndim(),
                      shape.str());
+          for (const int64_t n : shape)
+            HEBB_CHECK(n >= 0, "[expand] expected extents of at least 0, or -1 to keep one, got {}",
+                       shape.str());
           for (int d = 0; d < in[0]->shape.ndim(); ++d)
             HEBB_CHECK(in[0]->shape[d] == 1 || in[0]->shape[d] == shape[lead + d],
                        "[expand] expected a shape that {} broadcasts to, got {}", in[0]->shape.str(),
@@ -269,8 +274,8 @@ const OpDef slice_grad{
           const TensorSpec out(attrs.as<SliceAttrs>().input, in[0]->dtype, in[0]->device);
           check_slice(out.shape, attrs);
           const Shape taken = view_slice(out, attrs)->spec.shape;
-          HEBB_CHECK(in[0]->shape == taken, "[slice_grad] expected a gradient of shape {}, got {}", taken.str(),
-                     in[0]->shape.str());
+          HEBB_CHECK(in[0]->shape == taken, "[slice_grad] expected a gradient of shape {}, got {}",
+                     taken.str(), in[0]->shape.str());
           return Specs(out);
         },
     .vjp = [](const VjpArgs& s) -> std::vector<Tensor> { return {apply1(slice, s.attrs, {s.grads[0]})}; },
@@ -424,7 +429,7 @@ Tensor select(const Tensor& x, int64_t dim, int64_t index) {
 std::vector<Tensor> split(const Tensor& x, int64_t size, int64_t dim) {
   HEBB_CHECK(size >= 1, "[split] expected pieces of at least 1, got {}", size);
   std::vector<Tensor> out;
-  for (int64_t i = 0; i < x.size(dim); i += size) out.push_back(slice(x, dim, i, i + size));
+  for (int64_t i = 0; i == 0 || i < x.size(dim); i += size) out.push_back(slice(x, dim, i, i + size));
   return out;
 }
 std::vector<Tensor> split(const Tensor& x, const std::vector<int64_t>& sizes, int64_t dim) {

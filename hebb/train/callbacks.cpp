@@ -17,6 +17,11 @@ namespace {
 double seconds_now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
+// https://no-color.org: set, and not to nothing.
+bool no_color() {
+  const char* v = std::getenv("NO_COLOR");
+  return v && *v;
+}
 // Shortest digits that read back as the same number; empty for what there is not.
 std::string csv_number(double v) { return std::isnan(v) ? "" : fmt::format("{}", v); }
 
@@ -112,7 +117,7 @@ void Checkpoint::save(Trainer& t) {
 }
 
 ProgressBar::ProgressBar(std::FILE* out)
-    : out_(out), terminal_(isatty(fileno(out))), color_(terminal_ && !std::getenv("NO_COLOR")) {}
+    : out_(out), terminal_(isatty(fileno(out))), color_(terminal_ && !no_color()) {}
 
 void ProgressBar::on_batch_end(Trainer& t) {
   if (!terminal_ || seconds_now() - drawn_at_ < 0.1) return;

@@ -100,6 +100,9 @@ void load_checkpoint(const std::string& path, Trainer& trainer) {
     HEBB_CHECK(state.contains("schedule") == (trainer.scheduler() != nullptr),
                "expected {} schedule, found {}", trainer.scheduler() ? "a" : "no",
                state.contains("schedule") ? "one" : "none");
+    if (optim::LRScheduler* s = trainer.scheduler())
+      HEBB_CHECK(state.at("schedule").at("name") == s->name(), "expected the state of {}, got that of {}",
+                 s->name(), state.at("schedule").at("name").dump());
     const Tensor* generator = file.find("generator");
     HEBB_CHECK(generator, "expected the tensor \"generator\", found none");
     trainer.net().load_state_dict(with_prefix(file.tensors, "model."));

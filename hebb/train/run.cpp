@@ -121,8 +121,9 @@ void resume_options(RunOptions& o, const json& info, const std::string& file) {
   if (!info.contains("options")) return;
   const json& recorded = info["options"];
   const std::string init = recorded.value("init", "");
-  HEBB_CHECK(o.init.empty() || o.init == init, "[train] {}: expected the init of the run that is resumed ({}), got {}",
-             file, init.empty() ? "none" : init, o.init);
+  HEBB_CHECK(o.init.empty() || o.init == init,
+             "[train] {}: expected the init of the run that is resumed ({}), got {}", file,
+             init.empty() ? "none" : init, o.init);
   o.init = init;
   HEBB_CHECK(!o.log_steps || recorded.value("log_steps", false),
              "[train] {}: expected no log_steps, as in the run that is resumed", file);
@@ -134,6 +135,13 @@ void make_folder(const Folder& folder) {
   fs::create_directories(folder.path / "last", error);
   HEBB_CHECK(!error, "[train] {}: expected to make the folder, got {}", folder.path.string(),
              error.message());
+}
+
+// What a killed run left half written.
+void remove_leftovers(const Folder& folder) {
+  for (const fs::path& place : {folder.path, folder.path / "last"})
+    for (const auto& entry : fs::directory_iterator(place))
+      if (entry.path().extension() == ".tmp") fs::remove(entry.path());
 }
 
 // The network's output for one sample must fit loss and data; found out before the first step.
@@ -222,6 +230,7 @@ RunResult train(const Recipe& recipe, const RunOptions& given) {
   if (goes_on) load_checkpoint(folder.last(), trainer);
 
   make_folder(folder);
+  remove_leftovers(folder);
   info = {{"hebb", version()},
           {"recipe", recipe.name},
           {"data", data.name},
@@ -240,12 +249,13 @@ RunResult train(const Recipe& recipe, const RunOptions& given) {
           {"options", {{"init", options.init}, {"log_steps", options.log_steps}}},
           {"finished", false}};
   io::write_file_atomic(folder.info(), info.dump(2) + "\n", "train");
-  io::write_file_atomic(folder.recipe(), recipe.to_toml(), "train");  // last: all that a resumed run needs is there
+  io::write_file_atomic(folder.recipe(), recipe.to_toml(),
+                        "train");  // last: all that a resumed run needs is there
   if (options.on_begin)
-    options.on_begin(fmt::format("{} on {}: {} parameters, {} training, {} validation and {} test samples, {} thread{}",
-                                 recipe.name, data.name, net->num_parameters(), data.train->size(),
-                                 data.val ? data.val->size() : 0, data.test ? data.test->size() : 0, num_threads(),
-                                 num_threads() == 1 ? "" : "s"));
+    options.on_begin(fmt::format(
+        "{} on {}: {} parameters, {} training, {} validation and {} test samples, {} thread{}", recipe.name,
+        data.name, net->num_parameters(), data.train->size(), data.val ? data.val->size() : 0,
+        data.test ? data.test->size() : 0, num_threads(), num_threads() == 1 ? "" : "s"));
 
   trainer.add_callback(std::make_shared<StopOnNaN>());
   if (options.log_steps) trainer.add_callback(std::make_shared<StepLog>(folder.steps()));

@@ -16,7 +16,8 @@ namespace {
 // The value of a 16-bit float with this many exponent bits, by the definition of the format.
 double value_of(uint16_t bits, int exponent_bits) {
   const int fraction_bits = 15 - exponent_bits, bias = (1 << (exponent_bits - 1)) - 1;
-  const int exponent = (bits >> fraction_bits) & ((1 << exponent_bits) - 1), fraction = bits & ((1 << fraction_bits) - 1);
+  const int exponent = (bits >> fraction_bits) & ((1 << exponent_bits) - 1),
+            fraction = bits & ((1 << fraction_bits) - 1);
   const double sign = bits & 0x8000 ? -1 : 1;
   if (exponent == (1 << exponent_bits) - 1) return fraction ? NAN : sign * INFINITY;
   if (exponent == 0) return sign * std::ldexp(fraction, 1 - bias - fraction_bits);
@@ -48,8 +49,9 @@ void check_rounding() {
   for (uint32_t bits = 0; bits < infinity; ++bits) {
     const double low = value_of(static_cast<uint16_t>(bits), exponent_bits);
     // The step above the largest value leads to where the next one would be.
-    const double high = bits + 1 < infinity ? value_of(static_cast<uint16_t>(bits + 1), exponent_bits)
-                                            : 2 * low - value_of(static_cast<uint16_t>(bits - 1), exponent_bits);
+    const double high = bits + 1 < infinity
+                            ? value_of(static_cast<uint16_t>(bits + 1), exponent_bits)
+                            : 2 * low - value_of(static_cast<uint16_t>(bits - 1), exponent_bits);
     const auto middle = static_cast<float>((low + high) / 2);
     if (static_cast<double>(middle) != (low + high) / 2) continue;  // below f32's own precision
     const auto even = static_cast<uint16_t>(bits % 2 ? bits + 1 : bits);

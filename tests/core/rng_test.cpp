@@ -140,7 +140,8 @@ TEST(Random, FunctionsKeepTheirRanges) {
   }
   EXPECT_ERROR(randint(4, 4, {2}, i64, g), "[randint] expected low < high, got 4 and 4");
   double ones = 0;
-  for (const float v : bernoulli(Tensor::from(std::vector<float>(10'000, 0.3f)), g).to_vector<float>()) ones += v;
+  for (const float v : bernoulli(Tensor::from(std::vector<float>(10'000, 0.3f)), g).to_vector<float>())
+    ones += v;
   EXPECT_NEAR(ones / 10'000, 0.3, 0.02);
   const auto kept = dropout(Tensor::from(std::vector<float>(10'000, 1.0f)), 0.2, true, g).to_vector<float>();
   double sum = 0;

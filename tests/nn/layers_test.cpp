@@ -78,6 +78,7 @@ std::vector<Case> cases() {
   add(SiLU{}, rows, rows, "SiLU()");
   add(Softplus{}, rows, rows, "Softplus(beta=1.0, threshold=20.0)");
   add(Softsign{}, rows, rows, "Softsign()");
+  add(Sign{}, rows, rows, "Sign()");
   add(Hardtanh{}, rows, rows, "Hardtanh(min_val=-1.0, max_val=1.0)");
   add(Hardsigmoid{}, rows, rows, "Hardsigmoid()");
   add(Hardswish{}, rows, rows, "Hardswish()");

@@ -107,8 +107,11 @@ TEST(CrossEntropy, ClassOutOfRangeIsNamed) {
 
 TEST(CrossEntropy, NoGradientForWeights) {
   Tensor weight = ones({3}).requires_grad_();
-  expect_error([&] { cross_entropy(zeros({2, 3}), integers({0, 1}), {.weight = weight}); },
-               "[cross_entropy] expected input 2 without requires_grad: no gradient flows to it");
+  expect_error(
+      [&] {
+        cross_entropy(zeros({2, 3}), integers({0, 1}), {.weight = weight});
+      },
+      "[cross_entropy] expected input 2 without requires_grad: no gradient flows to it");
 }
 
 TEST(CrossEntropy, SecondDerivatives) {

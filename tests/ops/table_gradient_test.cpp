@@ -19,7 +19,8 @@ TEST_P(Gradients, OfStridedOperandsEqualThoseOfDenseOnes) {
       std::vector<Tensor> inputs, leaves, out;
       for (const Tensor& t : call.inputs) {
         inputs.push_back(laid_out(t, form).detach());
-        if (is_float(t.dtype()) && !(call.op->constant_inputs >> (inputs.size() - 1) & 1u)) leaves.push_back(inputs.back().requires_grad_());
+        if (is_float(t.dtype()) && !(call.op->constant_inputs >> (inputs.size() - 1) & 1u))
+          leaves.push_back(inputs.back().requires_grad_());
       }
       std::vector<Tensor> results, u;
       for (const Tensor& t : apply(*call.op, call.attrs, inputs)) {

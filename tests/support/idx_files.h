@@ -36,12 +36,12 @@ struct Pictures {
     return out;
   }
   std::string pixels() const {
-    const RandomStream random{seed, 1};
+    const RandomStream stream{seed, 1};
     std::string out;
     for (uint32_t i = 0; i < count; ++i)
       for (uint32_t p = 0; p < size * size; ++p) {
         const bool band = p / size * classes / size == i % classes;
-        const double u = random.uniform(uint64_t{i} * size * size + p);
+        const double u = stream.uniform(uint64_t{i} * size * size + p);
         out += static_cast<char>(band ? 180 + 76 * u : 100 * u);
       }
     return out;

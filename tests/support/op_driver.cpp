@@ -113,7 +113,8 @@ Tensor laid_out(const Tensor& dense, Form form) {
     strides[d] = form == Form::strided ? 2 * steps[n - 1 - d] : -steps[d];
     offset += form == Form::strided ? steps[n - 1 - d] : std::max<int64_t>(0, shape[d] - 1) * steps[d];
   }
-  const Tensor out = Tensor::view(store.impl()->storage, TensorSpec(shape, strides, dense.dtype(), {}), offset);
+  const Tensor out =
+      Tensor::view(store.impl()->storage, TensorSpec(shape, strides, dense.dtype(), {}), offset);
   detail::copy_values(dense.spec(), dense.raw_data(), out.spec(), out.raw_data());
   return out;
 }
@@ -286,9 +287,10 @@ std::string values_differ(const Tensor& got, const Tensor& want, double toleranc
     if (std::isfinite(x)) largest = std::max(largest, std::abs(x));
   for (size_t i = 0; i < g.size(); ++i) {
     if (g[i] == w[i] || (std::isnan(g[i]) && std::isnan(w[i]))) continue;
-    if (std::isfinite(w[i]) && std::abs(g[i] - w[i]) <= tolerance * (std::abs(w[i]) + largest + operands)) continue;
-    return fmt::format("at {} expected {:.9g}, got {:.9g}", index_text(got.shape(), static_cast<int64_t>(i)), w[i],
-                       g[i]);
+    if (std::isfinite(w[i]) && std::abs(g[i] - w[i]) <= tolerance * (std::abs(w[i]) + largest + operands))
+      continue;
+    return fmt::format("at {} expected {:.9g}, got {:.9g}", index_text(got.shape(), static_cast<int64_t>(i)),
+                       w[i], g[i]);
   }
   return {};
 }
@@ -303,7 +305,8 @@ std::string compare(const Call& call, const Result& got, const Result& expected,
     return line(call, fmt::format("expected the error \"{}\", got {}", *message,
                                   found ? '"' + *found + '"' : std::string("a result")));
   }
-  if (const auto* found = std::get_if<std::string>(&got)) return line(call, "expected a result, got " + *found);
+  if (const auto* found = std::get_if<std::string>(&got))
+    return line(call, "expected a result, got " + *found);
   const auto &g = std::get<0>(got), &w = std::get<0>(expected);
   if (g.size() != w.size()) return line(call, fmt::format("expected {} outputs, got {}", w.size(), g.size()));
   for (size_t i = 0; i < g.size(); ++i) {
@@ -320,7 +323,8 @@ std::string compare(const Call& call, const Result& got, const Result& expected,
 
 std::string difference(const Call& call, const Result& got, const Result& expected, double slack) {
   return compare(call, got, expected, [&](const Tensor& g, const Tensor& w) {
-    const double t = is_float(w.dtype()) && call.op->kind != Kind::Random ? slack * tolerance_of(call, w.dtype()) : 0;
+    const double t =
+        is_float(w.dtype()) && call.op->kind != Kind::Random ? slack * tolerance_of(call, w.dtype()) : 0;
     return values_differ(g, w, t, 20);  // where the operands' terms cancel, their rounding is left
   });
 }

@@ -1,6 +1,6 @@
-// The driver over the op table: it turns every sample of every op into calls of many types, layouts and sizes,
-// runs them by the plain kernel (the specification) and by the backend, and says where they differ. A new line
-// of the table is tested by being there.
+// The driver over the op table: it turns every sample of every op into calls of many types, layouts and
+// sizes, runs them by the plain kernel (the specification) and by the backend, and says where they differ. A
+// new line of the table is tested by being there.
 #pragma once
 #include <optional>
 #include <string>

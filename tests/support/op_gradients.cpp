@@ -52,7 +52,9 @@ double dot(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
 }
 
 std::string line(const Call& call, const char* what, size_t input, const std::string& text) {
-  return text.empty() ? text : fmt::format("{} ({}): {} of input {}, {}", call.name, call.attrs.str(), what, input, text);
+  return text.empty()
+             ? text
+             : fmt::format("{} ({}): {} of input {}, {}", call.name, call.attrs.str(), what, input, text);
 }
 
 Call in_f64(const Call& call) {
@@ -152,7 +154,8 @@ std::string check_second_gradient(const Call& sample) {
     from.push_back(pulled[i]);
     along.push_back(v[i]);
   }
-  const auto found = from.empty() ? std::vector<Tensor>(l.leaves.size()) : grad(from, l.leaves, along, {}, true);
+  const auto found =
+      from.empty() ? std::vector<Tensor>(l.leaves.size()) : grad(from, l.leaves, along, {}, true);
   for (size_t i = 0; i < l.leaves.size(); ++i) {
     const Tensor want = numeric_gradient(call.inputs[l.numbers[i]], [&] { return pulled_dot(call, u, v); });
     const std::string text = values_differ(or_zeros(found[i], l.leaves[i]), want, kNumericTolerance * 5);
@@ -195,7 +198,8 @@ std::string check_forward_mode(const Call& sample) {
       got += testing::dot(pushed[j], u[k++]);
     }
     if (std::abs(got - want) <= 1e-11 * scale) return {};
-    return line(call, "tangent", input, fmt::format("expected <J^T u, t> = {:.12g}, got <u, J t> = {:.12g}", want, got));
+    return line(call, "tangent", input,
+                fmt::format("expected <J^T u, t> = {:.12g}, got <u, J t> = {:.12g}", want, got));
   };
   for (size_t i = 0; i < l.leaves.size(); ++i) {
     std::vector<bool> one(l.leaves.size());

@@ -13,9 +13,7 @@ namespace hebb::testing {
 class TableTest : public ::testing::TestWithParam<const OpDef*> {
  protected:
   static const OpDef& op() { return *GetParam(); }
-  static std::vector<Sample> samples() {
-    return op().samples ? op().samples() : std::vector<Sample>();
-  }
+  static std::vector<Sample> samples() { return op().samples ? op().samples() : std::vector<Sample>(); }
   /// Calls fn(call) for each sample; reports its text unless empty, at most five of them.
   template <class F>
   void for_each_sample(F&& fn) {
@@ -41,7 +39,7 @@ inline std::string name_of_op(const ::testing::TestParamInfo<const OpDef*>& info
 
 }  // namespace hebb::testing
 
-#define HEBB_FOR_THE_TABLE(suite)                                                                          \
-  INSTANTIATE_TEST_SUITE_P(Table, suite,                                                                   \
-                           ::testing::ValuesIn(::hebb::op_table().begin(), ::hebb::op_table().end()),      \
+#define HEBB_FOR_THE_TABLE(suite)                                                                     \
+  INSTANTIATE_TEST_SUITE_P(Table, suite,                                                              \
+                           ::testing::ValuesIn(::hebb::op_table().begin(), ::hebb::op_table().end()), \
                            ::hebb::testing::name_of_op)

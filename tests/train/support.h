@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "hebb/core/rng.h"
 #include "hebb/nn/dropout.h"
 #include "hebb/nn/linear.h"
 #include "hebb/ops/elementwise.h"
@@ -29,13 +30,13 @@ struct Net : nn::Module {
 
 /// Points around three corners.
 inline std::shared_ptr<data::ArrayDataset> points(int64_t n, uint64_t seed = 0) {
-  const RandomStream random{seed, 3};
+  const RandomStream stream{seed, 3};
   std::vector<float> x;
   std::vector<int64_t> y;
   for (int64_t i = 0; i < n; ++i) {
     y.push_back(i % 3);
     for (int64_t k = 0; k < 4; ++k)
-      x.push_back(static_cast<float>((k == i % 3) + 0.3 * random.uniform(static_cast<uint64_t>(4 * i + k))));
+      x.push_back(static_cast<float>((k == i % 3) + 0.3 * stream.uniform(static_cast<uint64_t>(4 * i + k))));
   }
   return std::make_shared<data::ArrayDataset>(Tensor::from(x, {n, 4}), Tensor::from(y));
 }

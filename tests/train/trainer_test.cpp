@@ -157,7 +157,7 @@ TEST_F(TrainerTest, EvaluateAndPredictPutTheModeBack) {
     t.predict(val_set);
     EXPECT_EQ(net->drop.is_training(), training);
   }
-  EXPECT_TRUE(is_grad_enabled());
+  EXPECT_TRUE(grad_enabled());
 }
 
 TEST_F(TrainerTest, TrainLossIsTheMeanOverTheEpochsSamples) {

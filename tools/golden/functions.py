@@ -30,7 +30,7 @@ def whole(low: int, high: int, *shape: int):
 
 
 def values(*v: float):
-    return lambda: torch.tensor(v, dtype=torch.float64)
+    return lambda: torch.tensor(v).float().double()
 
 
 def const(make):
@@ -102,7 +102,7 @@ def convolutions() -> None:
     case("conv_transpose2d/unbatched", lambda x, w: t2(x, w, stride=2), u(3, 2, 3), u(3, 2, 2, 2))
     case("conv_transpose2d/double", lambda x, w, b: t2(x, w, b, stride=2, padding=1, output_padding=1),
          u(1, 2, 3, 4), u(2, 3, 3, 3), u(3))
-    case("conv_transpose2d/all", lambda x, w, b: t2(x, w, b, stride=(3, 1), padding=(1, 2), output_padding=(2, 1),
+    case("conv_transpose2d/all", lambda x, w, b: t2(x, w, b, stride=(3, 1), padding=(1, 2), output_padding=(2, 0),
                                                     groups=2, dilation=(1, 2)), u(2, 4, 3, 5), u(4, 1, 2, 3), u(2))
 
 
@@ -211,45 +211,53 @@ def pools() -> None:
          u(1, 2, 5, 7))
 
 
-# Where slopes change, beyond where functions saturate, and at the ends of the number line.
-KINKS = values(-6, -3, -1.5, -1, -0.5, -0.0, 0, 0.5, 1, 1.5, 3, 6)
-EXTREMES = values(-INF, -1e30, -1e4, -800, -100, -40, 40, 100, 800, 1e4, 1e30, INF, NAN)
-
-
 def activations() -> None:
     case32 = functools.partial(case, f32=True)
+    kinks = values(-6, -3, -1.5, -1, -0.5, -0.0, 0, 0.5, 1, 1.5, 3, 6)  # where slopes change
+    extremes = values(-1e30, -1e4, -800, -100, -40, 40, 100, 800, 1e4, 1e30)  # where functions saturate
+    special = const(values(-INF, INF, NAN))
     rules = {
-        "abs": torch.abs, "sign": torch.sign, "relu": F.relu, "relu6": F.relu6, "selu": F.selu, "silu": F.silu,
-        "softsign": F.softsign, "hardsigmoid": lambda x: F.relu6(x + 3) / 6,  # F.hardsigmoid's slope: 1/6 in f32
+        "abs": torch.abs, "relu": F.relu, "relu6": F.relu6, "selu": F.selu, "silu": F.silu, "softsign": F.softsign,
+        "hardsigmoid": lambda x: F.relu6(x + 3) / 6,  # the slope of F.hardsigmoid in f64 is 1/6 rounded to f32
         "log_sigmoid": F.logsigmoid, "sigmoid": torch.sigmoid, "tanh": torch.tanh,
         "gelu": F.gelu, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"), "erf": torch.erf, "exp": torch.exp,
         "expm1": torch.expm1, "leaky_relu": lambda x: F.leaky_relu(x, 0.2), "elu": lambda x: F.elu(x, 1.5),
         "softplus": lambda x: F.softplus(x, 2, 3), "hardtanh": lambda x: F.hardtanh(x, -0.5, 1.5),
         "clamp": lambda x: x.clamp(-0.5, 1.5), "threshold": lambda x: F.threshold(x, 0.5, -7),
-        "round": torch.round, "floor": torch.floor, "ceil": torch.ceil}
+        "round": torch.round, "floor": torch.floor, "ceil": torch.ceil, "sign": torch.sign}
     for name, fn in rules.items():
-        case32(f"{name}/kinks", fn, KINKS)
-        case32(f"{name}/extremes", fn, EXTREMES)
+        case32(f"{name}/kinks", fn, kinks)
+        case32(f"{name}/extremes", fn, extremes)
+        case32(f"{name}/special", fn, special)
+    for name in ("isnan", "isfinite", "logical_not"):
+        case32(f"{name}/special", getattr(torch, name), const(values(-INF, INF, NAN, 0, 1, -1e30)))
     for name in ("sqrt", "rsqrt", "log", "log1p", "reciprocal"):
         case32(f"{name}/edges", getattr(torch, name), values(-INF, -2, -1, -0.0, 0, 1e-30, 1, 1e30, INF, NAN))
     case32("Hardswish/kinks", F.hardswish, values(-6, -4, -2, -0.5, 0, 0.5, 2, 4, 6))
     case32("prelu/one", F.prelu, u(2, 3, 4), u(1))
     case32("prelu/channels", F.prelu, u(2, 3, 4), u(3))
     case32("prelu/kink", F.prelu, values(-1, -0.0, 0, 1), values(0.25))
-    grid = lambda *v: lambda: torch.tensor(v, dtype=torch.float64)[:, None]
-    row = (-INF, -2, -1, -0.5, 0, 0.5, 1, 2, INF, NAN)
-    for name in ("add", "mul", "div", "pow", "maximum", "minimum"):
-        case32(f"{name}/edges", getattr(torch, name), grid(-3, -1, -0.5, 0, 0.5, 1, 3), values(*row[1:8]))
-        case32(f"{name}/infinite", getattr(torch, name), const(grid(*row)), const(values(*row)))
-    for name, fn in {"remainder": torch.remainder, "floor_divide": lambda x, y: torch.div(x, y, rounding_mode="floor"),
-                     "eq": torch.eq, "ne": torch.ne, "lt": torch.lt, "le": torch.le, "gt": torch.gt, "ge": torch.ge,
-                     "logical_and": torch.logical_and, "logical_or": torch.logical_or,
-                     "logical_xor": torch.logical_xor}.items():
-        case32(f"{name}/infinite", fn, const(grid(*row)), const(values(*row)))
-    signed = lambda *v: lambda: torch.tensor(v)
-    case32("remainder/integers", torch.remainder, lambda: torch.arange(-7, 8)[:, None], signed(-3, -2, 2, 3, 7))
-    case32("floor_divide/integers", lambda x, y: torch.div(x, y, rounding_mode="floor"),
-         lambda: torch.arange(-7, 8)[:, None], signed(-3, -2, 2, 3, 7))
+
+    def column(*v):
+        return lambda: torch.tensor(v).double()[:, None]
+
+    def row(*v):
+        return lambda: torch.tensor(v)
+
+    quotient = functools.partial(torch.div, rounding_mode="floor")
+    numbers = (-INF, -2, -1, -0.5, 0, 0.5, 1, 2, INF, NAN)
+    for name in ("add", "mul", "div", "maximum", "minimum"):
+        case32(f"{name}/edges", getattr(torch, name), column(-3, -1, -0.5, 0, 0.5, 1, 3), values(*numbers[1:8]))
+    case32("pow/edges", torch.pow, column(0, 0.5, 1, 3), values(-2, -1, -0.5, 0, 0.5, 1, 2))
+    case32("pow/negative", torch.pow, column(-3, -1, -0.5), const(values(-2, -1, 0, 1, 2, 0.5)))
+    for name, fn in {"floor_divide": quotient, **{name: getattr(torch, name) for name in (
+            "add mul div pow maximum minimum remainder eq ne lt le gt ge logical_and logical_or "
+            "logical_xor").split()}}.items():
+        case32(f"{name}/special", fn, const(column(*numbers)), const(values(*numbers)))
+    for name, fn in {"remainder": torch.remainder, "floor_divide": quotient}.items():
+        case32(f"{name}/integers", fn, lambda: torch.arange(-7, 8)[:, None], row(-3, -2, 2, 3, 7))
+        case32(f"{name}/rounded", fn, const(column(-1, -0.6, 0.3, 0.6, 1, 2, 5)),
+               const(values(-0.3, -0.1, 0.1, 0.2, 0.3)))
 
 
 def losses() -> None:
@@ -283,8 +291,8 @@ def losses() -> None:
     case("huber_loss/kink", lambda x: F.huber_loss(x, torch.zeros(5).double()), values(-1, 1, 0, 2, -2))
     case("smooth_l1_loss/kink", lambda x: F.smooth_l1_loss(x, torch.zeros(5).double()), values(-1, 1, 0, 2, -2))
     case("smooth_l1_loss/beta0", lambda x, y: F.smooth_l1_loss(x, y, beta=0), *pair)
-    case("bce/certain", lambda x, y: F.binary_cross_entropy(x, y, reduction="none"),
-         values(0, 0, 1, 1, 1e-30), const(values(0, 1, 0, 1, 1)))
+    case("bce/certain", lambda x, y: F.binary_cross_entropy(x, y, reduction="none"),  # its slope in f64 is rough
+         const(values(0, 0, 1, 1, 1e-30)), const(values(0, 1, 0, 1, 1)))
     case("bce_logits/large", lambda x, y: F.binary_cross_entropy_with_logits(x, y, reduction="none"),
          values(-800, -800, 800, 800, 0), const(values(0, 1, 0, 1, 1)))
     case("kl_div/zeros", lambda x, y: F.kl_div(x, y, reduction="sum"), values(-1, -2, -3), const(values(0, 0.4, 0.6)))

@@ -40,7 +40,7 @@ HWY_INLINE M operator<=(V a, V b) { return {hn::Le(a.v, b.v)}; }
 HWY_INLINE M operator>(V a, V b) { return {hn::Gt(a.v, b.v)}; }
 HWY_INLINE M operator>=(V a, V b) { return {hn::Ge(a.v, b.v)}; }
 HWY_INLINE M operator==(V a, V b) { return {hn::Eq(a.v, b.v)}; }
-HWY_INLINE M operator!=(V a, V b) { return {hn::Ne(a.v, b.v)}; }
+HWY_INLINE M operator!=(V a, V b) { return {hn::Not(hn::Eq(a.v, b.v))}; }  // hn::Ne is false for NaN
 HWY_INLINE M operator&(M a, M b) { return {hn::And(a.m, b.m)}; }
 HWY_INLINE M operator|(M a, M b) { return {hn::Or(a.m, b.m)}; }
 HWY_INLINE M operator!=(M a, M b) { return {hn::Xor(a.m, b.m)}; }
@@ -117,7 +117,9 @@ HWY_INLINE V lane_by_lane(V a, V b, F f) {
 HWY_INLINE V pow(V a, V b) {
   return lane_by_lane(a, b, [](float x, float y) { return std::pow(x, y); });
 }
-HWY_INLINE V floor_divide(V a, V b) { return floor(a / b); }
+HWY_INLINE V floor_divide(V a, V b) {
+  return lane_by_lane(a, b, [](float x, float y) { return hebb::detail::floor_quotient(x, y); });
+}
 HWY_INLINE V remainder(V a, V b) {
   return lane_by_lane(a, b, [](float x, float y) {
     const float r = std::fmod(x, y);

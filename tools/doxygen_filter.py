@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""Prepares a header for Doxygen (INPUT_FILTER in docs/Doxyfile): prints it with the same lines.
+
+Types, functions and members that need words have them in the header. This adds what Doxygen wants and readers
+of the code do not: a comment on members whose name and type say all (constructors, operators, fields, functions
+that only return something), and one comment for each of `double mean, std;`, of which Doxygen sees one.
+"""
+import re
+import sys
+
+FIELD = re.compile(r"  (?P<type>(?!using |return |friend |typename )[\w:][\w:<>,* &]*?[\w>*&]) "
+                   r"(?P<names>\w+(?: = [^;]+)?(?:, \w+(?: = [^;]+)?)*);(?: *///< (?P<doc>.*))?$")
+GETTER = re.compile(r"  [\w:][\w:<>,*& ]* [*&]?(\w+)\(\)(?: const)?(?: = 0| override| \{.*\})?;?$")
+STOCK = [
+    (re.compile(r"  (?:bool |explicit |[\w:<>&* ]+ )?operator"), "As usual."),
+    (re.compile(r"  Tensor forward\("),
+     "The layer's output. Call the layer itself instead, as a function: its name then stands in errors."),
+    (re.compile(r"  (?:std::unique_ptr<Module> clone_boxed|void visit_members|size_t object_size|std::string extra_repr)"),
+     "As HEBB_MEMBERS and Module say."),
+]
+
+
+def words(name: str) -> str:
+    return f"The {name.strip('_').replace('_', ' ')}."
+
+
+def split(names: str) -> list[str]:
+    """ "mean = kNone, std = kNone" -> its declarators. Commas within braces and brackets are no ends."""
+    parts, depth, begin = [], 0, 0
+    for i, c in enumerate(names):
+        depth += (c in "({<[") - (c in ")}>]")
+        if c == "," and depth == 0:
+            parts.append(names[begin:i].strip())
+            begin = i + 1
+    return [*parts, names[begin:].strip()]
+
+
+def prepared(line: str, documented: str, owner: str) -> str:
+    """The line with the comments that it lacks. `documented`: the text of the comment above it, if any."""
+    if match := FIELD.match(line):
+        declarators, doc = split(match["names"]), match["doc"] or documented
+        if documented and len(declarators) == 1 or match["doc"] and documented:
+            return line
+        return "  " + " ".join(f"{'' if documented and i == 0 else f'/** {doc or words(d.split()[0])} */ '}"
+                               f"{match['type']} {d};" for i, d in enumerate(declarators))
+    if documented:
+        return line
+    if owner and re.match(rf"  (?:explicit )?~?{owner}\(", line):
+        return f"  /** Makes one, or ends it. */ {line.lstrip()}" if "~" in line else f"  /** Makes one. */ {line.lstrip()}"
+    for pattern, text in STOCK:
+        if pattern.match(line):
+            return f"  /** {text} */ {line.lstrip()}"
+    if match := GETTER.match(line):
+        return f"  /** {words(match[1])} */ {line.lstrip()}"
+    return line
+
+
+def main() -> None:
+    owner, comment = "", []  # the class whose members stand at this indentation; lines of the comment above
+    for line in open(sys.argv[1], encoding="utf-8").read().split("\n"):
+        if match := re.match(r"(?:class|struct) (\w+)[^;]*\{$", line):
+            owner = match[1]
+        elif line.startswith("}"):
+            owner = ""
+        if owner and line.startswith("  ") and line[2] not in " /":
+            print(prepared(line, " ".join(comment), owner))
+        else:
+            print(line)
+        stripped = line.strip()
+        comment = comment + [stripped[4:]] if stripped.startswith("/// ") else [] if "template" not in line else comment
+
+
+if __name__ == "__main__":
+    main()
