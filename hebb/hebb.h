@@ -51,3 +51,20 @@
 #include "hebb/train/run.h"
 #include "hebb/train/summary.h"
 #include "hebb/train/trainer.h"
+
+/// Tensors, ops, gradients.
+namespace hebb {
+/// Modules: layers, containers, losses.
+namespace nn {
+/// Initialisers of parameters.
+namespace init {}
+}  // namespace nn
+/// Optimizers, learning-rate schedules, clipping.
+namespace optim {}
+/// Files in and out.
+namespace io {}
+/// Data sets and their loader.
+namespace data {}
+/// Recipes, the trainer, callbacks, runs, summaries.
+namespace train {}
+}  // namespace hebb

@@ -8,8 +8,8 @@ that only return something), and one comment for each of `double mean, std;`, of
 import re
 import sys
 
-FIELD = re.compile(r"  (?P<type>(?!using |return |friend |typename )[\w:][\w:<>,* &]*?[\w>*&]) "
-                   r"(?P<names>\w+(?: = [^;]+)?(?:, \w+(?: = [^;]+)?)*);(?: *///< (?P<doc>.*))?$")
+FIELD = re.compile(r" +(?P<type>(?!using |return |friend |typename )[\w:](?:[\w:<>,* &]*?[\w>*&])?) "
+                   r"(?P<names>\w+(?: = [^;]+)?(?:, \w+(?: = [^;]+)?)*);(?: *//(?:/<)? (?P<doc>.*))?$")
 GETTER = re.compile(r"  [\w:][\w:<>,*& ]* [*&]?(\w+)\(\)(?: const)?(?: = 0| override| \{.*\})?;?$")
 STOCK = [
     (re.compile(r"  (?:bool |explicit |[\w:<>&* ]+ )?operator"), "As usual."),
@@ -41,7 +41,7 @@ def prepared(line: str, documented: str, owner: str) -> str:
         declarators, doc = split(match["names"]), match["doc"] or documented
         if documented and len(declarators) == 1 or match["doc"] and documented:
             return line
-        return "  " + " ".join(f"{'' if documented and i == 0 else f'/** {doc or words(d.split()[0])} */ '}"
+        return line[:len(line) - len(line.lstrip())] + " ".join(f"{'' if documented and i == 0 else f'/** {doc or words(d.split()[0])} */ '}"
                                f"{match['type']} {d};" for i, d in enumerate(declarators))
     if documented:
         return line
@@ -56,13 +56,16 @@ def prepared(line: str, documented: str, owner: str) -> str:
 
 
 def main() -> None:
-    owner, comment = "", []  # the class whose members stand at this indentation; lines of the comment above
+    owner, nested = "", False  # the class that the line stands in; whether within a struct of that class
+    comment: list[str] = []    # the lines of the comment above
     for line in open(sys.argv[1], encoding="utf-8").read().split("\n"):
         if match := re.match(r"(?:class|struct) (\w+)[^;]*\{$", line):
             owner = match[1]
         elif line.startswith("}"):
             owner = ""
-        if owner and line.startswith("  ") and line[2] not in " /":
+        nested = not line.startswith("  }") and (nested or bool(re.match(r"  struct \w+.*\{$", line)))
+        indent = 4 if nested else 2
+        if owner and line.startswith(" " * indent) and line[indent] not in " /":
             print(prepared(line, " ".join(comment), owner))
         else:
             print(line)

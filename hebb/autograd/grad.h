@@ -32,8 +32,10 @@ class EnableGrad {
  private:
   bool previous_;
 };
+/// Whether this thread records now.
 bool grad_enabled();
 
+/// Options of backward() and grad().
 struct BackwardOptions {
   bool retain_graph = false;  ///< keep what was saved, to go backward again
   bool create_graph = false;  ///< record the gradients too, for second derivatives; implies retain_graph
@@ -53,6 +55,7 @@ std::vector<Tensor> grad(std::span<const Tensor> outputs, std::span<const Tensor
 /// For one output and one input.
 Tensor grad(const Tensor& output, const Tensor& input, const Tensor& grad = {}, BackwardOptions options = {});
 
+/// A function of tensors that may be differentiated.
 using TensorFn = std::function<std::vector<Tensor>(std::span<const Tensor>)>;
 
 /// fn's value and the gradients of its first result (one element) with respect to all arguments.
@@ -65,6 +68,7 @@ std::pair<std::vector<Tensor>, std::vector<Tensor>> value_and_grad(const TensorF
 std::pair<std::vector<Tensor>, std::vector<Tensor>> jvp(const TensorFn& fn, std::span<const Tensor> args,
                                                         std::span<const Tensor> tangents);
 
+/// Options of gradcheck().
 struct GradcheckOptions {
   double eps = 1e-6;    ///< step of the central difference
   double atol = 1e-5;   ///< absolute tolerance

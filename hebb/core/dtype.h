@@ -39,6 +39,7 @@ struct BFloat16 {
   X(f32, float)        \
   X(f64, double)
 
+/// Element types: boolean, u8, i8, i32, i64, f16, bf16, f32, f64. f32 is the default everywhere.
 enum class DType : uint8_t {
 #define X(name, type) name,
   HEBB_DTYPES(X)
@@ -55,6 +56,7 @@ struct DTypeOf;
   };
 HEBB_DTYPES(X)
 #undef X
+/// The element type of a C++ type: dtype_of<float> is f32.
 template <class T>
 inline constexpr DType dtype_of = DTypeOf<T>::value;
 
@@ -74,7 +76,9 @@ std::string_view name_of(DType t);
 /// The inverse of name_of. Throws Error for an unknown name.
 DType dtype_from_name(std::string_view name);
 
+/// f16, bf16, f32 or f64.
 constexpr bool is_float(DType t) { return t >= DType::f16; }
+/// u8, i8, i32 or i64; not boolean.
 constexpr bool is_integer(DType t) { return t >= DType::u8 && t <= DType::i64; }
 
 /// The type two operands are converted to, by PyTorch's rules (both with dimensions).

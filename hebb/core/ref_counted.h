@@ -31,6 +31,7 @@ class Ref {
   explicit Ref(T* p) : p_(p) { retain(); }
   Ref(const Ref& o) : p_(o.p_) { retain(); }
   Ref(Ref&& o) noexcept : p_(std::exchange(o.p_, nullptr)) {}
+  /// From a pointer to a derived class.
   template <class U>
   requires std::is_convertible_v<U*, T*> Ref(const Ref<U>& o) : p_(o.get()) { retain(); }
   ~Ref() { release(); }
@@ -56,6 +57,7 @@ class Ref {
   T* p_ = nullptr;
 };
 
+/// A new T, owned.
 template <class T, class... A>
 Ref<T> make_ref(A&&... args) {
   return Ref<T>(new T(std::forward<A>(args)...));

@@ -39,7 +39,9 @@ class Shape {
   }
   /// Throws Error when there are 8 dimensions already.
   void push_back(int64_t v);
+  /// Inserts an extent before dimension `at`. Throws Error when there are 8 already.
   void insert(int at, int64_t v);
+  /// Removes dimension `at`.
   void erase(int at);
 
   bool operator==(const Shape& o) const { return n_ == o.n_ && std::equal(d_, d_ + n_, o.d_); }

@@ -37,7 +37,9 @@ struct MemoryStats {
   int64_t peak = 0;    ///< the largest in_use since the start or reset_peak_memory()
   int64_t cached = 0;  ///< freed by tensors and kept for the next ones
 };
+/// The counts now, over all threads.
 MemoryStats memory_stats();
+/// Starts the peak anew at what is in use.
 void reset_peak_memory();
 /// Gives cached blocks back to the system.
 void empty_cache();

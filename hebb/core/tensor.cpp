@@ -44,6 +44,11 @@ void* Tensor::checked_data(DType t) const {
   return raw_data();
 }
 
+int64_t Tensor::size(int64_t dim) const {
+  HEBB_CHECK(ndim() > 0, "[size] expected a tensor of at least 1 dimension, got a scalar");
+  return shape()[normalize_dim(dim, ndim(), "size")];
+}
+
 void Tensor::copy_in(const void* values, size_t count) {
   HEBB_CHECK(static_cast<int64_t>(count) == numel(), "[Tensor::from] expected {} values for shape {}, got {}",
              numel(), shape().str(), count);

@@ -71,12 +71,14 @@ class Tensor {
     t.copy_in(values.data(), values.size());
     return t;
   }
+  /// The same from a vector.
   template <class T>
   static Tensor from(const std::vector<T>& values, const Shape& shape) {
     static_assert(!std::is_same_v<T, bool>,
                   "std::vector<bool> is not contiguous: use uint8_t and to(boolean)");
     return from(std::span<const T>(values), shape);
   }
+  /// A vector of n values as a tensor of shape [n].
   template <class T>
   static Tensor from(const std::vector<T>& values) {
     return from(values, {static_cast<int64_t>(values.size())});
@@ -91,7 +93,7 @@ class Tensor {
   int ndim() const { return impl_->spec.shape.ndim(); }
   int64_t numel() const { return impl_->spec.shape.numel(); }
   /// Extent of a dimension, which may count from the end (-1 is the last).
-  int64_t size(int64_t dim) const { return shape()[normalize_dim(dim, ndim(), "size")]; }
+  int64_t size(int64_t dim) const;
   bool is_contiguous() const { return impl_->spec.contiguous; }
   /// False for a tensor that has a shape but no values.
   bool has_data() const { return static_cast<bool>(impl_->storage); }
@@ -142,6 +144,7 @@ class Tensor {
   Tensor& requires_grad_(bool on = true);
   /// The gradient that backward() has accumulated here; undefined if none.
   Tensor grad() const;
+  /// Replaces the accumulated gradient; an undefined tensor forgets it.
   void set_grad(Tensor g);
   /// Forgets the accumulated gradient.
   void zero_grad() { set_grad(Tensor()); }
@@ -166,6 +169,7 @@ class Tensor {
   Ref<detail::TensorImpl> impl_;
 };
 
+/// Writes t.str().
 std::ostream& operator<<(std::ostream& out, const Tensor& t);
 
 namespace detail {

@@ -42,6 +42,7 @@ class ArrayDataset : public Dataset {
   const Tensor& x() const { return x_; }
   const Tensor& y() const { return y_; }
   const Normalization& normalization() const { return normalization_; }
+  /// Changes how batches are normalised from now on.
   void set_normalization(Normalization n);
 
  private:

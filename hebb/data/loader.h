@@ -7,6 +7,7 @@
 
 namespace hebb::data {
 
+/// Options of a DataLoader.
 struct LoaderOptions {
   int64_t batch_size = 64;
   bool shuffle = false;

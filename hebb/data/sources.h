@@ -7,6 +7,7 @@
 
 namespace hebb::data {
 
+/// How a source is split, normalised and read.
 struct SourceOptions {
   double val_fraction =
       -1;              ///< part of the training data held out; -1: 5,000 samples of IDX files, none of others
@@ -35,6 +36,7 @@ Splits load_source(const std::string& name, const SourceOptions& options = {});
 /// From two .npy files: x f32, y i64 class indices or f32 targets.
 Splits load_arrays(const std::string& x_path, const std::string& y_path, const SourceOptions& options = {});
 
+/// What is known of a named data set without reading it.
 struct SourceInfo {
   std::string name, description, path;  ///< path: where its files are; empty if made by a formula
   bool available = true;

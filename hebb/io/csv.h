@@ -10,11 +10,13 @@ namespace hebb::io {
 /// Whether the first row names the columns. `automatic`: it does if one of its cells is text.
 enum class CsvHeader { automatic, yes, no };
 
+/// Options of load_csv.
 struct CsvOptions {
   char delimiter = ',';
   CsvHeader header = CsvHeader::automatic;
 };
 
+/// What load_csv gives.
 struct CsvTable {
   std::vector<std::string> columns;  ///< names; "0", "1", ... without a header
   Tensor values;                     ///< f64, [rows, columns]

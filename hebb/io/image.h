@@ -10,6 +10,7 @@ namespace hebb::io {
 /// What becomes of transparency: laid over a white or a black ground, or kept as a last channel.
 enum class Alpha { on_white, on_black, keep };
 
+/// Options of load_image.
 struct ImageOptions {
   Alpha alpha = Alpha::on_white;
 };

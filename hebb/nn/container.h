@@ -10,6 +10,7 @@ namespace hebb::nn {
 /// Any module whose forward takes one tensor, two, or a span of tensors, and returns one. Owns it.
 class AnyModule {
  public:
+  /// Takes a layer: moves it in, or clones it.
   template <class M>
   requires std::derived_from<std::remove_cvref_t<M>, Module> AnyModule(M&& layer)
       : module_(std::make_unique<std::remove_cvref_t<M>>(std::forward<M>(layer))),
@@ -47,6 +48,7 @@ class AnyModule {
 class Sequential : public Module {
  public:
   Sequential() = default;
+  /// The layers in their order, named by their numbers.
   template <class... Layers>
   requires(sizeof...(Layers) > 0 && (std::derived_from<std::remove_cvref_t<Layers>, Module> && ...) &&
            !(sizeof...(Layers) == 1 && (std::same_as<std::remove_cvref_t<Layers>, Sequential> &&
@@ -55,6 +57,7 @@ class Sequential : public Module {
   }
   /// Appends a layer, by its number or by a name of its own. Throws Error for a name twice.
   void push_back(AnyModule layer) { push_back(std::to_string(layers_.size()), std::move(layer)); }
+  /// Appends a layer by a name of its own.
   void push_back(std::string name, AnyModule layer);
   size_t size() const { return layers_.size(); }
   Module& operator[](size_t i) { return *layers_[i].second; }
@@ -83,6 +86,7 @@ class Graph : public Module {
   /// output. Throws Error for a name twice or an input that does not exist yet.
   void add(std::string name, AnyModule layer, std::vector<std::string> from = {});
   size_t size() const { return nodes_.size(); }
+  /// The name of node i, in the order in which they were added.
   const std::string& name(size_t i) const { return nodes_[i].name; }
   Module& operator[](size_t i) { return *nodes_[i].layer; }
 

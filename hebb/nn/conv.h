@@ -9,6 +9,7 @@
 
 namespace hebb::nn {
 
+/// Options of Conv2d.
 struct Conv2dOptions {
   Size2 kernel_size;
   Size2 stride = 1;
@@ -36,6 +37,7 @@ struct Conv2d : Module {
   HEBB_MEMBERS(weight, bias)
 };
 
+/// Options of Conv1d.
 struct Conv1dOptions {
   int64_t kernel_size;
   int64_t stride = 1;
@@ -59,6 +61,7 @@ struct Conv1d : Module {
   HEBB_MEMBERS(weight, bias)
 };
 
+/// Options of ConvTranspose2d.
 struct ConvTranspose2dOptions {
   Size2 kernel_size;
   Size2 stride = 1;
@@ -85,6 +88,7 @@ struct ConvTranspose2d : Module {
   HEBB_MEMBERS(weight, bias)
 };
 
+/// Options of ConvTranspose1d.
 struct ConvTranspose1dOptions {
   int64_t kernel_size;
   int64_t stride = 1;

@@ -8,6 +8,7 @@ namespace hebb::nn::init {
 /// Which count a Kaiming initialiser keeps the variance by.
 enum class FanMode : uint8_t { fan_in, fan_out };
 
+/// How many inputs and outputs one unit of a weight has.
 struct Fans {
   int64_t in, out;
 };
@@ -17,9 +18,11 @@ Fans fans(const Tensor& t);
 /// sqrt(2/(1+a^2)); selu 3/4. Throws Error for an unknown name.
 double gain(const std::string& nonlinearity, double a = 0.01);
 
+/// The same value everywhere.
 void constant_(Tensor t, double value);
 /// Uniform in [low, high).
 void uniform_(Tensor t, double low = 0, double high = 1, Generator& g = default_generator());
+/// Normal.
 void normal_(Tensor t, double mean = 0, double std = 1, Generator& g = default_generator());
 /// Normal, drawn again until within [low, high] (both in units of the values).
 void trunc_normal_(Tensor t, double mean = 0, double std = 1, double low = -2, double high = 2,

@@ -8,6 +8,7 @@
 
 namespace hebb::nn {
 
+/// Options of Linear.
 struct LinearOptions {
   bool bias = true;
 };
@@ -53,6 +54,7 @@ struct Unflatten : Module {
   HEBB_MEMBERS()
 };
 
+/// Options of Bilinear.
 struct BilinearOptions {
   bool bias = true;
 };
@@ -70,6 +72,7 @@ struct Bilinear : Module {
   HEBB_MEMBERS(weight, bias)
 };
 
+/// Options of Embedding.
 struct EmbeddingOptions {
   std::optional<int64_t> padding_idx;  ///< this row starts as zeros and gets no gradient; may be negative
 };
@@ -87,6 +90,7 @@ struct Embedding : Module {
   HEBB_MEMBERS(weight)
 };
 
+/// Options of Maxout.
 struct MaxoutOptions {
   int64_t pieces = 2;
   bool bias = true;

@@ -42,6 +42,7 @@ struct L1Loss : Module {
   HEBB_MEMBERS()
 };
 
+/// Options of HuberLoss.
 struct HuberLossOptions {
   double delta = 1;
   Reduction reduction = Reduction::mean;
@@ -54,6 +55,7 @@ struct HuberLoss : Module {
   Tensor forward(const Tensor& x, const Tensor& target);
   HEBB_MEMBERS()
 };
+/// Options of SmoothL1Loss.
 struct SmoothL1LossOptions {
   double beta = 1;
   Reduction reduction = Reduction::mean;
@@ -104,6 +106,7 @@ struct HingeLoss : Module {
   Tensor forward(const Tensor& x, const Tensor& y);
   HEBB_MEMBERS()
 };
+/// Options of HingeEmbeddingLoss.
 struct HingeEmbeddingLossOptions {
   double margin = 1;
   Reduction reduction = Reduction::mean;
@@ -116,6 +119,7 @@ struct HingeEmbeddingLoss : Module {
   Tensor forward(const Tensor& x, const Tensor& y);
   HEBB_MEMBERS()
 };
+/// Options of CosineEmbeddingLoss.
 struct CosineEmbeddingLossOptions {
   double margin = 0;
   Reduction reduction = Reduction::mean;

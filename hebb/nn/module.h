@@ -115,11 +115,15 @@ class Buffer : public Tensor {
 class MemberVisitor {
  public:
   virtual ~MemberVisitor() = default;
+  /// A trained tensor; it may be undefined.
   virtual void parameter(std::string_view name, Parameter& p) = 0;
+  /// A tensor that is saved, not trained; it may be undefined.
   virtual void buffer(std::string_view name, Buffer& b) = 0;
+  /// A module inside.
   virtual void module(std::string_view name, Module& m) = 0;
 };
 
+/// Tensors by name, in the order of the member lists.
 using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
 
 /// Base of all layers and networks.
@@ -131,12 +135,14 @@ class Module {
   bool is_training() const { return training_; }
   /// Sets the mode of this module and all inside it.
   void train(bool on = true);
+  /// Sets evaluation mode: train(false).
   void eval() { train(false); }
 
   /// All parameters, in the order of the member lists; one that is shared appears once.
   std::vector<Tensor> parameters();
   /// With their paths, "block1.conv.weight".
   NamedTensors named_parameters();
+  /// Buffers with their paths, "bn.running_mean".
   NamedTensors named_buffers();
   /// Parameters and buffers with PyTorch's names. The handles are live: assign_ to them changes the module.
   NamedTensors state_dict();
@@ -147,6 +153,7 @@ class Module {
 
   /// Turns gradients of all parameters on or off (freezing).
   void requires_grad_(bool on);
+  /// Forgets the gradients of all parameters.
   void zero_grad();
   /// Converts parameters and floating buffers to another element type.
   void to(DType dtype);
@@ -161,8 +168,11 @@ class Module {
   std::string str();
 
   // Made by HEBB_MEMBERS.
+  /// Shows each member to the visitor, in the order of the list.
   virtual void visit_members(MemberVisitor& visitor) = 0;
+  /// A deep copy of whatever class this is.
   virtual std::unique_ptr<Module> clone_boxed() const = 0;
+  /// Bytes of the object itself, for the check that finds parameters that no list names.
   virtual size_t object_size() const = 0;
 
  protected:
@@ -176,6 +186,7 @@ class Module {
   bool training_ = true;
 };
 
+/// Writes m.str().
 std::ostream& operator<<(std::ostream& out, Module& m);
 
 namespace detail {

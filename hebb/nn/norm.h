@@ -7,6 +7,7 @@
 
 namespace hebb::nn {
 
+/// Options of BatchNorm1d and BatchNorm2d.
 struct BatchNormOptions {
   double eps = 1e-5;      ///< added to the variance (Keras: 1e-3)
   double momentum = 0.1;  ///< share of a new batch in the running statistics (Keras: 0.99 for the old ones)
@@ -45,6 +46,7 @@ struct BatchNorm2d : BatchNorm {
   HEBB_MEMBERS(weight, bias, running_mean, running_var, num_batches_tracked)
 };
 
+/// Options of LayerNorm.
 struct LayerNormOptions {
   double eps = 1e-5;               ///< Keras: 1e-3
   bool elementwise_affine = true;  ///< whether there is a weight, and (unless bias is false) a bias
@@ -64,6 +66,7 @@ struct LayerNorm : Module {
   HEBB_MEMBERS(weight, bias)
 };
 
+/// Options of GroupNorm.
 struct GroupNormOptions {
   double eps = 1e-5;   ///< Keras: 1e-3
   bool affine = true;  ///< whether there is a weight, and (unless bias is false) a bias
@@ -82,6 +85,7 @@ struct GroupNorm : Module {
   HEBB_MEMBERS(weight, bias)
 };
 
+/// Options of InstanceNorm2d, as those of BatchNorm2d; without weights and running statistics by default.
 struct InstanceNormOptions {
   double eps = 1e-5;
   double momentum = 0.1;

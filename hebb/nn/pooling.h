@@ -10,6 +10,7 @@
 
 namespace hebb::nn {
 
+/// Options of MaxPool2d.
 struct MaxPool2dOptions {
   Size2 kernel_size;
   Size2 stride = 0;   ///< 0: as the kernel
@@ -31,6 +32,7 @@ struct MaxPool2d : Module {
   HEBB_MEMBERS()
 };
 
+/// Options of MaxPool1d.
 struct MaxPool1dOptions {
   int64_t kernel_size;
   int64_t stride = 0;  ///< 0: as the kernel
@@ -45,11 +47,13 @@ struct MaxPool1d : Module {
   explicit MaxPool1d(int64_t kernel_size) : MaxPool1d(MaxPool1dOptions{kernel_size}) {}
   explicit MaxPool1d(const MaxPool1dOptions& options);
   Tensor forward(const Tensor& x);
+  /// The same, and where the values stood in their lines (PyTorch: return_indices).
   std::pair<Tensor, Tensor> forward_with_indices(const Tensor& x);
   std::string extra_repr() const override;
   HEBB_MEMBERS()
 };
 
+/// Options of AvgPool2d.
 struct AvgPool2dOptions {
   Size2 kernel_size;
   Size2 stride = 0;   ///< 0: as the kernel
@@ -69,6 +73,7 @@ struct AvgPool2d : Module {
   HEBB_MEMBERS()
 };
 
+/// Options of AvgPool1d.
 struct AvgPool1dOptions {
   int64_t kernel_size;
   int64_t stride = 0;  ///< 0: as the kernel
@@ -113,6 +118,7 @@ struct GlobalAvgPool2d : Module {
   HEBB_MEMBERS()
 };
 
+/// Options of MaxUnpool2d.
 struct MaxUnpool2dOptions {
   Size2 kernel_size;
   Size2 stride = 0;  ///< 0: as the kernel
@@ -154,6 +160,7 @@ struct Upsample : Module {
   HEBB_MEMBERS()
 };
 
+/// Options of LocalResponseNorm.
 struct LocalResponseNormOptions {
   double alpha = 1e-4;  ///< divided by size, as in PyTorch and Caffe but not in the paper
   double beta = 0.75;

@@ -18,6 +18,7 @@ namespace hebb::nn {
 
 /// The value of an argument as a recipe gives it.
 using LayerArg = std::variant<bool, int64_t, double, std::string, std::vector<int64_t>>;
+/// Arguments by name.
 using LayerArgs = std::map<std::string, LayerArg, std::less<>>;
 
 /// What kind of value an argument takes.
@@ -36,6 +37,7 @@ std::string_view describe(LayerArgKind kind);
 
 /// One argument of a layer type.
 struct LayerArgSpec {
+  /// Whether a recipe must give the argument.
   enum class Presence : uint8_t {
     required,
     optional,
@@ -58,9 +60,13 @@ class CheckedLayerArgs {
   const LayerArg& operator[](std::string_view name) const;
   /// Whether there is a value: one was given, or there is a default.
   bool has(std::string_view name) const { return values_.contains(name); }
+  /// A truth value. Throws Error if there is no such value; so do the next three.
   bool boolean(std::string_view name) const;
+  /// A whole number.
   int64_t integer(std::string_view name) const;
+  /// A number, whole or not.
   double number(std::string_view name) const;
+  /// A text.
   const std::string& text(std::string_view name) const;
   /// One number for an integer, all of a list. For pairs: {vertical, horizontal}.
   std::vector<int64_t> integers(std::string_view name) const;
@@ -75,7 +81,7 @@ struct LayerType {
   std::string_view doc;
   int input_ndim;  ///< dimensions of the input with the batch's; 0: any
   std::vector<LayerArgSpec> args;
-  AnyModule (*build)(const CheckedLayerArgs& args);
+  AnyModule (*build)(const CheckedLayerArgs& args);  ///< makes the layer
 };
 
 /// What is wrong with a layer's arguments. Readers of recipes add file and line.

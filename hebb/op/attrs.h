@@ -14,10 +14,10 @@
 
 /// Inside an attribute aggregate, names its fields once:
 ///   struct Conv2dAttrs { std::array<int64_t, 2> stride; int64_t groups; HEBB_FIELDS(stride, groups) };
-#define HEBB_FIELDS(...)                        \
-  template <class F>                            \
-  void each_field(F&& f) const {                \
-    HEBB_FOR_EACH(HEBB_FIELD_ITEM, __VA_ARGS__) \
+#define HEBB_FIELDS(...)                          \
+  template <class F>                              \
+  void each_field([[maybe_unused]] F&& f) const { \
+    HEBB_FOR_EACH(HEBB_FIELD_ITEM, __VA_ARGS__)   \
   }
 #define HEBB_FIELD_ITEM(field) f(#field, field);
 
@@ -97,6 +97,7 @@ class Attrs {
   static constexpr size_t kCapacity = 256;
 
   Attrs() = default;
+  /// Copies an aggregate with HEBB_FIELDS of at most kCapacity bytes.
   template <class A>
   requires(!std::is_same_v<A, Attrs>) Attrs(const A& a) : type_(&detail::attrs_type<A>) {
     static_assert(std::is_trivially_copyable_v<A> && sizeof(A) <= kCapacity);

@@ -13,6 +13,7 @@ namespace hebb {
 class Interpreter {
  public:
   virtual ~Interpreter() = default;
+  /// One call. Throws Error for arguments that the op does not take.
   virtual Outputs apply(const OpDef& op, const Attrs& attrs, std::span<const Tensor> inputs) = 0;
 };
 
@@ -29,6 +30,7 @@ Interpreter& base_interpreter();
 /// `next()`.
 class InterpreterScope {
  public:
+  /// Where in the stack the interpreter stands.
   enum class Place : uint8_t { base, top };
   InterpreterScope(Interpreter& interpreter, Place place);
   ~InterpreterScope();
@@ -56,6 +58,7 @@ Interpreter* top_interpreter();
 /// Infers only: results have shapes and no values. For summaries and for layers that infer their sizes.
 class ShapeInterpreter : public Interpreter {
  public:
+  /// Calls infer; the results are Tensor::meta.
   Outputs apply(const OpDef& op, const Attrs& attrs, std::span<const Tensor> inputs) override;
 };
 

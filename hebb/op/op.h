@@ -35,6 +35,7 @@ enum class Gradient : uint8_t {
 /// Lowest precision an op may be run in under mixed precision.
 enum class Precision : uint8_t { low, f32, widest };
 
+/// What shape rules are given: each input's spec.
 using SpecPtrs = std::span<const TensorSpec* const>;
 
 /// Up to 4 values, inline.
@@ -46,6 +47,7 @@ class UpTo4 {
   UpTo4(std::initializer_list<T> list) {
     for (const T& x : list) push_back(x);
   }
+  /// Appends; there must be fewer than 4.
   void push_back(T x) { v_[n_++] = std::move(x); }
   int size() const { return n_; }
   T& operator[](int i) { return v_[i]; }
@@ -60,7 +62,9 @@ class UpTo4 {
   T v_[4];
   int n_ = 0;
 };
+/// Specs of an op's outputs.
 using Specs = UpTo4<TensorSpec>;
+/// An op's results, at most 4.
 using Outputs = UpTo4<Tensor>;
 
 /// Where a view starts and how it strides.
@@ -95,6 +99,7 @@ struct ReferenceArgs {
 
 /// One input of a sample: a shape filled by `fill`, by a seed that is the input's number.
 struct SampleInput {
+  /// How the values are drawn.
   enum class Fill : uint8_t {
     uniform,   ///< in [low, high), kept away from the kinks of the classical activations
     distinct,  ///< all values differ by at least 0.05: no ties, for max and sort
@@ -118,6 +123,7 @@ struct ErrorSample {
   std::string message;
 };
 
+/// An op, whole: rules, gradients, plain kernel and samples. Ops are known by the address of their OpDef.
 struct OpDef {
   std::string_view name;
   Kind kind = Kind::Opaque;
@@ -137,8 +143,8 @@ struct OpDef {
   /// The plain kernel: the specification.
   void (*reference)(const ReferenceArgs&) = nullptr;
 
-  std::vector<Sample> (*samples)() = nullptr;
-  std::vector<ErrorSample> (*error_samples)() = nullptr;
+  std::vector<Sample> (*samples)() = nullptr;  ///< calls that must work, for the tests
+  std::vector<ErrorSample> (*error_samples)() = nullptr;  ///< calls that must fail, with their messages
 
   Gradient gradient = Gradient::Throws;
   Precision precision = Precision::f32;

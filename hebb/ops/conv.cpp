@@ -2,8 +2,11 @@
 // weight.
 #include "hebb/ops/conv.h"
 
+#include <algorithm>
+
 #include "hebb/ops/conv_attrs.h"
 #include "hebb/ops/elementwise.h"
+#include "hebb/ops/join.h"
 #include "hebb/ops/op_support.h"
 #include "hebb/ops/reduce.h"
 #include "hebb/ops/table.h"
@@ -380,17 +383,26 @@ Tensor conv1d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
 Tensor conv_transpose2d(const Tensor& x, const Tensor& weight, const Tensor& bias,
                         const ConvTranspose2dOptions& o) {
   if (x.ndim() == 3) return squeeze(conv_transpose2d(unsqueeze(x, 0), weight, bias, o), 0);
+  // Rows and columns added below and right are first those that padding cut there, then zeros.
+  const int64_t back_h = std::min(o.padding.h, o.output_padding.h),
+                back_w = std::min(o.padding.w, o.output_padding.w);
   Conv2dAttrs a{{o.stride.h, o.stride.w},
-                {o.padding.h, o.padding.h, o.padding.w, o.padding.w},
+                {o.padding.h, o.padding.h - back_h, o.padding.w, o.padding.w - back_w},
                 {o.dilation.h, o.dilation.w},
                 o.groups,
                 {}};
+  HEBB_CHECK((o.output_padding.h < std::max(o.stride.h, o.dilation.h)) &&
+                 (o.output_padding.w < std::max(o.stride.w, o.dilation.w)),
+             "[conv_transpose2d] expected output_padding below stride or dilation, got {} and {}",
+             o.output_padding.h, o.output_padding.w);
   if (x.ndim() == 4 && weight.ndim() == 4) {
     const Shape &s = x.shape(), &w = weight.shape();
-    a.size = {(s[2] - 1) * o.stride.h - 2 * o.padding.h + o.dilation.h * (w[2] - 1) + o.output_padding.h + 1,
-              (s[3] - 1) * o.stride.w - 2 * o.padding.w + o.dilation.w * (w[3] - 1) + o.output_padding.w + 1};
+    a.size = {(s[2] - 1) * o.stride.h - 2 * o.padding.h + o.dilation.h * (w[2] - 1) + back_h + 1,
+              (s[3] - 1) * o.stride.w - 2 * o.padding.w + o.dilation.w * (w[3] - 1) + back_w + 1};
   }
-  const Tensor y = apply1(ops::conv2d_input_grad, a, {x, weight});
+  Tensor y = apply1(ops::conv2d_input_grad, a, {x, weight});
+  const int64_t more_h = o.output_padding.h - back_h, more_w = o.output_padding.w - back_w;
+  if (more_h > 0 || more_w > 0) y = pad(y, {0, more_w, 0, more_h});
   return bias.defined() ? y + reshape(bias, {1, -1, 1, 1}) : y;
 }
 

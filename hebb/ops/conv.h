@@ -23,6 +23,7 @@ struct Padding {
   bool operator==(const Padding&) const = default;
 };
 
+/// Options of conv2d.
 struct Conv2dOptions {
   Size2 stride = 1;
   Padding padding = 0;
@@ -35,6 +36,7 @@ struct Conv2dOptions {
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
               const Conv2dOptions& options = {});
 
+/// Options of conv1d.
 struct Conv1dOptions {
   int64_t stride = 1;
   Padding padding = 0;  ///< a number or "same"
@@ -45,6 +47,7 @@ struct Conv1dOptions {
 Tensor conv1d(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
               const Conv1dOptions& options = {});
 
+/// Options of conv_transpose2d.
 struct ConvTranspose2dOptions {
   Size2 stride = 1;
   Size2 padding = 0;         ///< rows and columns cut from each side of the full result
@@ -57,6 +60,7 @@ struct ConvTranspose2dOptions {
 Tensor conv_transpose2d(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
                         const ConvTranspose2dOptions& options = {});
 
+/// Options of conv_transpose1d.
 struct ConvTranspose1dOptions {
   int64_t stride = 1;
   int64_t padding = 0;
@@ -64,6 +68,7 @@ struct ConvTranspose1dOptions {
   int64_t groups = 1;
   int64_t dilation = 1;
 };
+/// The transpose of conv1d: [N, C, L] with weight [C, O/groups, k] -> [N, O, L'].
 Tensor conv_transpose1d(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
                         const ConvTranspose1dOptions& options = {});
 

@@ -11,6 +11,7 @@ namespace hebb {
 struct Scalar {
   double value;
   bool integral;
+  /// From any number.
   template <class T>
   requires std::integral<T> || std::floating_point<T> Scalar(T v)
       : value(static_cast<double>(v)), integral(std::integral<T>) {}
@@ -56,9 +57,11 @@ Tensor prelu(const Tensor& x, const Tensor& slope);
 
 /// a where condition (bool) holds, else b; all three broadcast together.
 Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b);
+/// The same with a number in place of b.
 inline Tensor where(const Tensor& condition, const Tensor& a, Scalar b) {
   return where(condition, a, scalar_like(b, a));
 }
+/// The same with a number in place of a.
 inline Tensor where(const Tensor& condition, Scalar a, const Tensor& b) {
   return where(condition, scalar_like(a, b), b);
 }
@@ -71,6 +74,7 @@ Tensor to(const Tensor& x, DType dtype);
 /// Sums x over the dimensions that were broadcast from `shape`: the gradient of broadcasting.
 Tensor sum_to(const Tensor& x, const Shape& shape);
 
+/// neg(x).
 inline Tensor operator-(const Tensor& x) { return neg(x); }
 #define HEBB_OPERATOR(symbol, name)                                                      \
   inline Tensor operator symbol(const Tensor& a, const Tensor& b) { return name(a, b); } \

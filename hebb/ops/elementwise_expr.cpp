@@ -75,11 +75,16 @@ V pow(V a, V b) {
     if (b & 1) y *= a;
   return y;
 }
+// The negative of the smallest number wraps around to itself, as all integer arithmetic here does.
 V floor_divide(V a, V b) {
   HEBB_CHECK(b != 0, "[floor_divide] expected a divisor other than 0 for integers, got 0");
+  if (b == -1) return static_cast<V>(-static_cast<uint64_t>(a));
   return a / b - (a % b != 0 && (a < 0) != (b < 0));
 }
-V remainder(V a, V b) { return a - floor_divide(a, b) * b; }
+V remainder(V a, V b) {
+  HEBB_CHECK(b != 0, "[remainder] expected a divisor other than 0 for integers, got 0");
+  return b == -1 ? 0 : a - floor_divide(a, b) * b;
+}
 
 #define HEBB_VALUE_Any(name, first, second, value) \
   V name##_value(HEBB_ARGS(first, second, i2)) { HEBB_PARAMETERS return value; }

@@ -23,6 +23,7 @@ Tensor huber_loss(const Tensor& x, const Tensor& target, double delta = 1,
 Tensor smooth_l1_loss(const Tensor& x, const Tensor& target, double beta = 1,
                       Reduction reduction = Reduction::mean);
 
+/// Options of cross_entropy.
 struct CrossEntropyOptions {
   Tensor weight;                ///< of each class, [C]; undefined: 1
   int64_t ignore_index = -100;  ///< positions with this target count for nothing
@@ -36,6 +37,7 @@ struct CrossEntropyOptions {
 /// takes probabilities by default, not logits.
 Tensor cross_entropy(const Tensor& logits, const Tensor& target, const CrossEntropyOptions& options = {});
 
+/// Options of nll_loss.
 struct NllLossOptions {
   Tensor weight;                ///< of each class, [C]; undefined: 1
   int64_t ignore_index = -100;  ///< positions with this target count for nothing
@@ -44,6 +46,7 @@ struct NllLossOptions {
 /// cross_entropy for log-probabilities, as log_softmax gives, and class indices.
 Tensor nll_loss(const Tensor& log_probabilities, const Tensor& target, const NllLossOptions& options = {});
 
+/// Options of binary_cross_entropy.
 struct BinaryCrossEntropyOptions {
   Tensor weight;  ///< factor of each element, broadcast; undefined: 1
   Reduction reduction = Reduction::mean;
@@ -53,6 +56,7 @@ struct BinaryCrossEntropyOptions {
 Tensor binary_cross_entropy(const Tensor& x, const Tensor& target,
                             const BinaryCrossEntropyOptions& options = {});
 
+/// Options of binary_cross_entropy_with_logits.
 struct BceWithLogitsOptions {
   Tensor weight;      ///< factor of each element, broadcast; undefined: 1
   Tensor pos_weight;  ///< factor of positive targets, broadcast (one for each class); undefined: 1
@@ -62,6 +66,7 @@ struct BceWithLogitsOptions {
 Tensor binary_cross_entropy_with_logits(const Tensor& logits, const Tensor& target,
                                         const BceWithLogitsOptions& options = {});
 
+/// Options of kl_div.
 struct KlDivOptions {
   bool log_target = false;  ///< the target holds log-probabilities too
   Reduction reduction = Reduction::mean;
@@ -81,6 +86,7 @@ Tensor hinge_embedding_loss(const Tensor& x, const Tensor& y, double margin = 1,
 Tensor cosine_embedding_loss(const Tensor& a, const Tensor& b, const Tensor& y, double margin = 0,
                              Reduction reduction = Reduction::mean);
 
+/// Options of triplet_margin_loss.
 struct TripletMarginOptions {
   double margin = 1;
   double p = 2;       ///< the norm's degree, above 0

@@ -10,6 +10,7 @@
 
 namespace hebb {
 
+/// Options of max_pool2d.
 struct MaxPool2dOptions {
   Size2 stride = 0;        ///< 0: as the kernel
   Size2 padding = 0;       ///< places of -infinity on each side; at most half the kernel
@@ -23,6 +24,7 @@ Tensor max_pool2d(const Tensor& x, Size2 kernel_size, const MaxPool2dOptions& op
 std::pair<Tensor, Tensor> max_pool2d_with_indices(const Tensor& x, Size2 kernel_size,
                                                   const MaxPool2dOptions& options = {});
 
+/// Options of max_pool1d.
 struct MaxPool1dOptions {
   int64_t stride = 0;  ///< 0: as the kernel
   int64_t padding = 0;
@@ -31,12 +33,14 @@ struct MaxPool1dOptions {
 };
 /// As max_pool2d, for [N, C, L] or [C, L].
 Tensor max_pool1d(const Tensor& x, int64_t kernel_size, const MaxPool1dOptions& options = {});
+/// The same, and where the values stood: i64 positions in their line.
 std::pair<Tensor, Tensor> max_pool1d_with_indices(const Tensor& x, int64_t kernel_size,
                                                   const MaxPool1dOptions& options = {});
 
 /// The largest value of each of output_size windows that cover the plane as evenly as whole numbers allow:
 /// window i begins at floor(i H / out) and ends before ceil((i + 1) H / out).
 Tensor adaptive_max_pool2d(const Tensor& x, Size2 output_size);
+/// The same, and where the values stood, as max_pool2d_with_indices gives it.
 std::pair<Tensor, Tensor> adaptive_max_pool2d_with_indices(const Tensor& x, Size2 output_size);
 
 /// Puts each value back to where max pooling found it, into a plane of zeros of `output_size`. Of several
@@ -47,6 +51,7 @@ Tensor max_unpool2d(const Tensor& x, const Tensor& indices, Size2 output_size);
 /// (H stride) x (W stride).
 Tensor unpool_zero_fill2d(const Tensor& x, Size2 stride);
 
+/// Options of avg_pool2d.
 struct AvgPool2dOptions {
   Size2 stride = 0;               ///< 0: as the kernel
   Size2 padding = 0;              ///< places of 0 on each side; at most half the kernel
@@ -57,6 +62,7 @@ struct AvgPool2dOptions {
 /// The mean of each window.
 Tensor avg_pool2d(const Tensor& x, Size2 kernel_size, const AvgPool2dOptions& options = {});
 
+/// Options of avg_pool1d.
 struct AvgPool1dOptions {
   int64_t stride = 0;  ///< 0: as the kernel
   int64_t padding = 0;
@@ -73,7 +79,9 @@ inline Tensor global_avg_pool2d(const Tensor& x) { return adaptive_avg_pool2d(x,
 /// Largest value of each plane, [N, C, 1, 1].
 inline Tensor global_max_pool2d(const Tensor& x) { return adaptive_max_pool2d(x, 1); }
 
+/// How a value between pixels is found: that of the nearest one, or a weighted mean of four.
 enum class Interpolation : uint8_t { nearest, bilinear };
+/// Options of interpolate.
 struct InterpolateOptions {
   Size2 size = 0;                 ///< of the result; or else
   Pair<double> scale_factor = 0;  ///< the result has floor(extent * scale_factor)

@@ -22,6 +22,7 @@ class Generator {
 };
 /// The generator that random functions use when none is given.
 Generator& default_generator();
+/// Starts default_generator() again from `seed`.
 inline void manual_seed(uint64_t seed) { default_generator().manual_seed(seed); }
 
 /// Uniform in [0, 1).

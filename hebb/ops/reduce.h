@@ -8,6 +8,7 @@
 
 namespace hebb {
 
+/// Dimensions of a tensor; negative ones count from the end.
 using Dims = std::vector<int64_t>;
 
 /// Sum over `dims`. Integers and bool are summed in i64. An empty sum is 0.

@@ -6,6 +6,7 @@
 
 namespace hebb::optim {
 
+/// Options of Adam.
 struct AdamOptions {
   double lr = 1e-3;                            ///< learning rate, at least 0
   std::array<double, 2> betas = {0.9, 0.999};  ///< shares of the two means that are kept, each in [0, 1)
@@ -40,6 +41,7 @@ class Adam final : public OptimizerOf<AdamOptions> {
   void update(Param& p, const Tensor& grad, int64_t step) override;
 };
 
+/// Options of AdamW.
 struct AdamWOptions {
   double lr = 1e-3;                            ///< learning rate, at least 0
   std::array<double, 2> betas = {0.9, 0.999};  ///< shares of the two means that are kept, each in [0, 1)

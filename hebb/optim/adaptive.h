@@ -4,6 +4,7 @@
 
 namespace hebb::optim {
 
+/// Options of Adagrad.
 struct AdagradOptions {
   double lr = 1e-2;                      ///< learning rate, at least 0 (Keras: 1e-3)
   double lr_decay = 0;                   ///< divides the rate by 1 + (step - 1) lr_decay, at least 0
@@ -35,6 +36,7 @@ class Adagrad final : public OptimizerOf<AdagradOptions> {
   void update(Param& p, const Tensor& grad, int64_t step) override;
 };
 
+/// Options of RMSprop.
 struct RMSpropOptions {
   double lr = 1e-2;         ///< learning rate, at least 0 (Keras: 1e-3)
   double alpha = 0.99;      ///< share of the mean square that is kept, at least 0 (Keras: rho = 0.9)

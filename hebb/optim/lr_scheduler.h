@@ -54,8 +54,10 @@ class LRScheduler {
     std::string name;
     double* value;
   };
+  /// The numbers that state() gives and load_state() takes.
   virtual std::vector<StateField> state_fields();
 
+  /// The present rate of a group.
   double lr(size_t group) const { return optimizer_.lr(group); }
 
   double last_epoch_ = -1;  // whole; a double because state is
@@ -71,6 +73,7 @@ class LRScheduler {
   Optimizer& optimizer_;
 };
 
+/// Options of StepLR.
 struct StepLROptions {
   int64_t step_size = 0;  ///< steps between two falls, at least 1; must be given
   double gamma = 0.1;     ///< factor at each
@@ -88,6 +91,7 @@ class StepLR final : public LRScheduler {
   StepLROptions options_;
 };
 
+/// Options of MultiStepLR.
 struct MultiStepLROptions {
   std::vector<int64_t> milestones;  ///< steps at which the rate falls; must be given
   double gamma = 0.1;               ///< factor at each
@@ -105,6 +109,7 @@ class MultiStepLR final : public LRScheduler {
   MultiStepLROptions options_;
 };
 
+/// Options of ExponentialLR.
 struct ExponentialLROptions {
   double gamma = 0;  ///< factor at each step, more than 0; must be given
 
@@ -121,6 +126,7 @@ class ExponentialLR final : public LRScheduler {
   ExponentialLROptions options_;
 };
 
+/// Options of CosineAnnealingLR.
 struct CosineAnnealingLROptions {
   int64_t T_max = 0;   ///< steps of half a period, at least 1; must be given
   double eta_min = 0;  ///< the lowest rate
@@ -139,6 +145,7 @@ class CosineAnnealingLR final : public LRScheduler {
   CosineAnnealingLROptions options_;
 };
 
+/// Options of LinearLR.
 struct LinearLROptions {
   double start_factor = 1.0 / 3;  ///< factor at step 0, in (0, 1]
   double end_factor = 1;          ///< factor from step total_iters on, in [0, 1]
@@ -158,6 +165,7 @@ class LinearLR final : public LRScheduler {
   LinearLROptions options_;
 };
 
+/// Options of OneCycleLR.
 struct OneCycleLROptions {
   PerGroup max_lr = 0.0;                ///< the highest rate, more than 0; must be given
   int64_t total_steps = 0;              ///< steps of the whole cycle; else epochs * steps_per_epoch
@@ -198,6 +206,7 @@ class OneCycleLR final : public LRScheduler {
   const char* momentum_ = nullptr;  // the option that is cycled
 };
 
+/// Options of ReduceLROnPlateau.
 struct ReduceLROnPlateauOptions {
   std::string mode = "min";            ///< "min": the metric should fall; "max": it should rise
   double factor = 0.1;                 ///< what the rate is multiplied by, below 1

@@ -19,6 +19,7 @@ const std::vector<std::string>& scheduler_names();
 /// and for values of a wrong kind or out of range.
 std::unique_ptr<Optimizer> make_optimizer(const std::string& name, const std::vector<Tensor>& params,
                                           const OptionMap& options = {});
+/// The same for parameters in groups.
 std::unique_ptr<Optimizer> make_optimizer(const std::string& name, const std::vector<ParamGroup>& groups,
                                           const OptionMap& options = {});
 

@@ -44,6 +44,7 @@ class Optimizer {
   std::vector<Tensor> params(size_t group) const;
   /// The learning rate of a group.
   double lr(size_t group = 0) const { return *option(group, "lr"); }
+  /// Sets the learning rate of one group.
   void set_lr(size_t group, double lr) { *option(group, "lr") = lr; }
   /// Sets the learning rate of every group.
   void set_lr(double lr);
@@ -61,6 +62,7 @@ class Optimizer {
 
   /// The learning rate that schedules start from: that of the group when the first schedule was made.
   double initial_lr(size_t group);
+  /// Sets the rate that later schedules start from.
   void set_initial_lr(size_t group, double lr);
 
  protected:
@@ -70,6 +72,7 @@ class Optimizer {
     double initial = 0;
     bool used = true;
   };
+  /// A parameter with its state.
   struct Param {
     Tensor value;
     size_t group;
@@ -82,6 +85,7 @@ class Optimizer {
   /// Makes the state that the options ask for and that is not there yet.
   void create_state();
 
+  /// The fields of a group's options.
   virtual std::vector<OptionField> option_fields(size_t group) const = 0;
   /// Throws Error for options that make no sense.
   virtual void check_options(size_t group) const = 0;
@@ -106,6 +110,7 @@ class Optimizer {
 template <class O>
 class OptimizerOf : public Optimizer {
  public:
+  /// The optimizer's options.
   using Options = O;
 
   /// The options of each group, to read and to change: opt.groups()[0].lr = 0.01.
@@ -120,6 +125,7 @@ class OptimizerOf : public Optimizer {
     }
     for (const O& options : options_) options.check(name);
   }
+  /// The options of one group.
   const O& group_options(size_t group) const { return options_[group]; }
 
  private:

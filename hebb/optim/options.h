@@ -32,6 +32,7 @@ using NamedValues = std::vector<std::pair<std::string, double>>;
 /// A number for all parameter groups, or one for each.
 class PerGroup {
  public:
+  /// One number for all groups.
   template <class T>
   requires(std::integral<T> || std::floating_point<T>) PerGroup(T value)
       : values_{static_cast<double>(value)} {}
@@ -48,6 +49,7 @@ class PerGroup {
 /// The value of an option as a recipe or a command line gives it: truth value, number, text or list.
 class OptionValue {
  public:
+  /// A truth value or a number.
   template <class T>
   requires(std::integral<T> || std::floating_point<T>) OptionValue(T v) {
     if constexpr (std::same_as<T, bool>) value_ = v;
@@ -76,6 +78,7 @@ using OptionMap = std::map<std::string, OptionValue>;
 /// One field of an aggregate of options: its name and where it is.
 struct OptionField {
   const char* name;
+  /// Where the field is; its type is one of these.
   std::variant<double*, bool*, int64_t*, std::array<double, 2>*, std::string*, std::vector<int64_t>*,
                PerGroup*>
       value;

@@ -4,6 +4,7 @@
 
 namespace hebb::optim {
 
+/// Options of SGD.
 struct SGDOptions {
   double lr = 1e-3;         ///< learning rate, at least 0 (Keras: 0.01)
   double momentum = 0;      ///< share of the previous direction that is kept, at least 0

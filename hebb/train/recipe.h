@@ -49,7 +49,9 @@ struct Recipe {
   Shape input;       ///< of one sample, without the batch: [1, 28, 28]
   std::vector<LayerSpec> layers;
 
+  /// [loss]: a type of loss and its arguments.
   Section<nn::LayerArgs> loss{"CrossEntropyLoss", {}};
+  /// [optimizer]: a type and its options.
   Section<optim::OptionMap> optimizer{"SGD", {{"lr", 0.01}}};
 
   /// Lengths in steps of the schedule may be left out: T_max of CosineAnnealingLR and total_steps of
@@ -58,6 +60,7 @@ struct Recipe {
     std::string interval;  ///< "epoch" or "step" (batch); empty: "step" for OneCycleLR, "epoch" for others
   } schedule;              ///< no type: the learning rate stays
 
+  /// [data]: what the network learns from.
   struct Data {
     std::string name;          ///< a named data set, a folder of IDX files or a CSV file; default mnist
     std::string x, y;          ///< or two .npy files: inputs and targets
@@ -66,8 +69,9 @@ struct Recipe {
     std::vector<double> mean, std;  ///< one value or one a channel; empty: the training data's own
     bool regression = false;        ///< CSV: targets are numbers, not classes
     int64_t workers = 1;            ///< threads that prepare batches ahead; 0: none
-  } data;
+  } data;  ///< the section [data]
 
+  /// [train]: how long and how.
   struct Train {
     int64_t epochs = 10, batch_size = 64;
     uint64_t seed = 0;
@@ -75,7 +79,7 @@ struct Recipe {
     double clip_norm = 0;            ///< limit on the norm of all gradients together; 0: none
     int64_t early_stopping = 0;      ///< epochs without a better one after which training ends; 0: never
     double checkpoint_seconds = 10;  ///< time between two checkpoints within an epoch
-  } train;
+  } train;  ///< the section [train]
 
   /// A built-in recipe by name, or a TOML file. Checked but for the shapes, which build() infers. Throws
   /// RecipeError for what is wrong in it, and Error for an unknown name, with the nearest and the list.

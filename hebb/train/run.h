@@ -13,6 +13,7 @@
 
 namespace hebb::train {
 
+/// What is decided beside the recipe.
 struct RunOptions {
   std::string out;     ///< the folder to make; empty: runs/RECIPE-TIME
   std::string resume;  ///< a folder to go on in, in place of `out`
@@ -23,6 +24,7 @@ struct RunOptions {
   std::function<void(const std::string&)> on_begin;  ///< is told what is about to be trained, in one line
 };
 
+/// What came of a run.
 struct RunResult {
   std::string folder;
   int64_t epochs = 0;
@@ -58,6 +60,7 @@ LoadedRun load_run(const std::string& folder);
 /// From a recipe and a file of weights.
 LoadedRun load_run(const std::string& recipe, const std::string& weights);
 
+/// What evaluate() found.
 struct Evaluation {
   Metrics metrics;
   std::vector<std::vector<int64_t>> confusion;  ///< [true class][predicted class]; empty for regression

@@ -20,6 +20,7 @@ struct SummaryRow {
   Shape receptive_field;      ///< extents of what one output value sees of the input's spatial dimensions
 };
 
+/// Rows, totals and the memory that training takes, in bytes.
 struct Summary {
   std::string name;  ///< the network's type, or what the caller calls it
   Shape input, output;
@@ -36,11 +37,13 @@ struct Summary {
   int64_t gradient_bytes = 0;
   int64_t optimizer_bytes = 0;
   int64_t activation_bytes = 0;  ///< values that the forward pass saves for the backward pass
+  /// The four together.
   int64_t training_bytes() const {
     return parameter_bytes + gradient_bytes + optimizer_bytes + activation_bytes;
   }
 };
 
+/// Options of summarize().
 struct SummaryOptions {
   int64_t batch_size = 0;        ///< that memory is estimated for; 0: the input's
   double optimizer_moments = 1;  ///< values kept for each trained one: 0 plain SGD, 1 momentum, 2 Adam
@@ -53,11 +56,13 @@ struct SummaryOptions {
 /// does not fit, and for a forward that reads values.
 Summary summarize(nn::Module& module, const std::function<Tensor(const Tensor&)>& call, const Shape& input,
                   const SummaryOptions& options = {});
+/// The same for a network whose forward takes one tensor.
 template <std::derived_from<nn::Module> M>
 Summary summarize(M& module, const Shape& input, const SummaryOptions& options = {}) {
   return summarize(
       module, [&module](const Tensor& x) { return module(x); }, input, options);
 }
+/// The same for a network of a recipe.
 Summary summarize(nn::AnyModule& module, const Shape& input, const SummaryOptions& options = {});
 
 /// An aligned table and the totals, ending with a line break.

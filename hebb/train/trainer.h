@@ -29,6 +29,7 @@ enum class Task : uint8_t {
 /// The classes predicted from outputs, i64 [N]. Throws Error for Task::regression.
 Tensor predicted_classes(const Tensor& output, Task task);
 
+/// What stands for a number that there is not: NaN.
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
 /// Means over a data set. `accuracy` is NaN for regression.
@@ -57,6 +58,7 @@ struct Progress {
   int64_t best_epoch = 0;  ///< from 1; 0 before the first
 };
 
+/// Options of a Trainer.
 struct TrainerOptions {
   int64_t epochs = 1;
   Task task = Task::classes;
@@ -70,11 +72,15 @@ class Trainer;
 class Callback {
  public:
   virtual ~Callback() = default;
+  /// fit() begins; progress() may be that of a resumed run.
   virtual void on_fit_begin(Trainer&) {}
+  /// fit() is about to return, finished or interrupted.
   virtual void on_fit_end(Trainer&) {}
+  /// An epoch begins, or goes on in a resumed run.
   virtual void on_epoch_begin(Trainer&) {}
   /// Progress counts the epoch as finished; its log is the last of the history.
   virtual void on_epoch_end(Trainer&) {}
+  /// A batch is there; nothing is computed yet.
   virtual void on_batch_begin(Trainer&, const data::Batch&) {}
   /// Outputs and loss are there, gradients not yet.
   virtual void on_forward_end(Trainer&, const Tensor& /*output*/, const Tensor& /*loss*/) {}
@@ -82,11 +88,17 @@ class Callback {
   virtual void on_backward_end(Trainer&) {}
   /// The step is done; the loss is trainer.last_loss().
   virtual void on_batch_end(Trainer&) {}
+  /// evaluate() begins, in evaluation mode.
   virtual void on_evaluate_begin(Trainer&) {}
+  /// Outputs for a batch of evaluate() are there.
   virtual void on_evaluate_batch_end(Trainer&, const data::Batch&, const Tensor& /*output*/) {}
+  /// evaluate() is about to return these metrics.
   virtual void on_evaluate_end(Trainer&, const Metrics&) {}
+  /// predict() begins, in evaluation mode.
   virtual void on_predict_begin(Trainer&) {}
+  /// Outputs for a batch of predict() are there.
   virtual void on_predict_batch_end(Trainer&, const Tensor& /*output*/) {}
+  /// predict() is about to return.
   virtual void on_predict_end(Trainer&) {}
 };
 
@@ -95,6 +107,7 @@ class Callback {
 ///   trainer.fit(train_loader, &val_loader);
 class Trainer {
  public:
+  /// How the network is called: inputs to outputs.
   using ForwardFn = std::function<Tensor(const Tensor&)>;
 
   template <std::derived_from<nn::Module> M>

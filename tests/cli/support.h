@@ -107,6 +107,7 @@ class Program {
  private:
   // False when both pipes are at their end.
   bool read_some(int timeout = -1) {
+    if (!out_open_ && !err_open_) return false;
     pollfd ends[] = {{out_open_ ? out_ : -1, POLLIN, 0}, {err_open_ ? err_ : -1, POLLIN, 0}};
     if (::poll(ends, 2, timeout) <= 0) return out_open_ || err_open_;
     auto take = [](const pollfd& end, bool& open, std::string& text) {

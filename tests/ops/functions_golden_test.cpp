@@ -73,7 +73,7 @@ GoldenFunctions convolutions() {
          return {conv_transpose2d(x[0], x[1], x[2],
                                   {.stride = {3, 1},
                                    .padding = {1, 2},
-                                   .output_padding = {2, 0},
+                                   .output_padding = {2, 1},
                                    .groups = 2,
                                    .dilation = {1, 2}})};
        }},

@@ -102,7 +102,7 @@ def convolutions() -> None:
     case("conv_transpose2d/unbatched", lambda x, w: t2(x, w, stride=2), u(3, 2, 3), u(3, 2, 2, 2))
     case("conv_transpose2d/double", lambda x, w, b: t2(x, w, b, stride=2, padding=1, output_padding=1),
          u(1, 2, 3, 4), u(2, 3, 3, 3), u(3))
-    case("conv_transpose2d/all", lambda x, w, b: t2(x, w, b, stride=(3, 1), padding=(1, 2), output_padding=(2, 0),
+    case("conv_transpose2d/all", lambda x, w, b: t2(x, w, b, stride=(3, 1), padding=(1, 2), output_padding=(2, 1),
                                                     groups=2, dilation=(1, 2)), u(2, 4, 3, 5), u(4, 1, 2, 3), u(2))
 
 

@@ -139,6 +139,10 @@ void run_tiles(int code, const double* pq, const Walk& w, Tensor& out) {
 bool run_elementwise(const OpDef& op, const Attrs& attrs, std::span<const Tensor> inputs,
                      std::span<Tensor> outputs) {
   if (op.elementwise < 0) {
+    if (&op == &ops::full) {  // scalar operands come this way: nothing to look up
+      detail::run_reference(op, attrs, inputs, outputs);
+      return true;
+    }
     if (&op != &ops::cast && &op != &ops::clone) return false;
     detail::copy_values(inputs[0].spec(), inputs[0].raw_data(), outputs[0].spec(), outputs[0].raw_data());
     return true;
