@@ -104,7 +104,7 @@ void add_data(App& app) {
   CLI::App* s = c->add_subcommand("show", "Write a contact sheet of the first images as PNG");
   s->add_option("name", o->name, "A name or a folder of IDX files")->required();
   s->add_option("--out", o->out, "The PNG file")->capture_default_str();
-  s->add_option("--count", o->count, "Images to show")->capture_default_str()->check(CLI::PositiveNumber);
+  s->add_option("--count", o->count, "Images to show")->capture_default_str()->check(CLI::Range(1, 1000000));
   s->callback([&app, o] { app.run = [&app, o] { return show(app, *o); }; });
   for (CLI::App* sub : {i, s, c->get_subcommand("list")}) sub->fallthrough();
 }

@@ -25,13 +25,13 @@ std::string suggestion(const CLI::App& app, const std::vector<std::string>& word
         for (const std::string& l : o->get_lnames()) known.push_back("--" + l);
       if (std::find(known.begin(), known.end(), name) != known.end() || name.size() < 3) continue;
       if (const std::string* near = optim::detail::nearest(name, known)) return *near;
-    } else if (command == &app) {
-      for (const CLI::App* c : app.get_subcommands({})) known.push_back(c->get_name());
+    } else if (const auto inner = command->get_subcommands({}); !inner.empty()) {
+      for (const CLI::App* c : inner) known.push_back(c->get_name());
       if (std::find(known.begin(), known.end(), word) == known.end()) {
         const std::string* near = optim::detail::nearest(word, known);
         return near ? *near : "";
       }
-      command = app.get_subcommand(word);
+      command = command->get_subcommand(word);
     }
   }
   return "";
@@ -79,7 +79,7 @@ CLI::App* App::command(const char* name, const char* description, const char* ex
   c->add_flag("--quiet", quiet, "No progress and no messages");
   c->add_option("--threads", threads,
                 "Threads that kernels may use (default: all cores); results do not depend on it")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(1, 1024));
   return c;
 }
 

@@ -56,8 +56,8 @@ Inputs load_inputs(const std::vector<std::string>& paths, train::LoadedRun& run)
       Shape sample = x.shape();
       HEBB_CHECK(x.ndim() > 0, "{}: expected a batch, an array of shape [N, ...], got a single number", path);
       sample.erase(0);
-      HEBB_CHECK(sample == run.recipe.input, "{}: expected an array of shape [N, {}, got {}", path,
-                 run.recipe.input.str().substr(1), x.shape().str());
+      HEBB_CHECK(sample == run.recipe.input, "{}: expected an array of shape Nx{}, got {}", path,
+                 run.recipe.input.str(), x.shape().str());
       const DType wanted = run.recipe.input_dtype();
       HEBB_CHECK(x.dtype() == u8 || is_float(x.dtype()) || x.dtype() == wanted,
                  "{}: expected {} (as the network takes them) or u8 (pixels), got {}", path, name_of(wanted),
@@ -167,7 +167,7 @@ void add_predict(App& app) {
       c->add_option("--weights", o->weights, "Weights of the recipe's network (.safetensors)");
   recipe->needs(weights);
   weights->needs(recipe);
-  c->add_option("--top", o->top, "Classes to show")->capture_default_str()->check(CLI::PositiveNumber);
+  c->add_option("--top", o->top, "Classes to show")->capture_default_str()->check(CLI::Range(1, 1000000));
   c->add_option("--out", o->out, "Write the network's outputs (before softmax) to this .npy file");
   c->callback([&app, o] {
     if (o->recipe.empty() && o->words.size() < 2) throw CLI::RequiredError("INPUT");

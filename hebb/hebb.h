@@ -52,19 +52,17 @@
 #include "hebb/train/summary.h"
 #include "hebb/train/trainer.h"
 
+/// @namespace hebb
 /// Tensors, ops, gradients.
-namespace hebb {
+/// @namespace hebb::nn
 /// Modules: layers, containers, losses.
-namespace nn {
+/// @namespace hebb::nn::init
 /// Initialisers of parameters.
-namespace init {}
-}  // namespace nn
+/// @namespace hebb::optim
 /// Optimizers, learning-rate schedules, clipping.
-namespace optim {}
+/// @namespace hebb::io
 /// Files in and out.
-namespace io {}
+/// @namespace hebb::data
 /// Data sets and their loader.
-namespace data {}
+/// @namespace hebb::train
 /// Recipes, the trainer, callbacks, runs, summaries.
-namespace train {}
-}  // namespace hebb

@@ -3,8 +3,10 @@
 
 Types, functions and members that need words have them in the header. This adds what Doxygen wants and readers
 of the code do not: a comment on members whose name and type say all (constructors, operators, fields, functions
-that only return something), and one comment for each of `double mean, std;`, of which Doxygen sees one.
+that only return something); one comment for each of `double mean, std;`, of which Doxygen sees one; and the
+functions that macros declare, with the doc lines of the elementwise table.
 """
+import pathlib
 import re
 import sys
 
@@ -15,9 +17,20 @@ STOCK = [
     (re.compile(r"  (?:bool |explicit |[\w:<>&* ]+ )?operator"), "As usual."),
     (re.compile(r"  Tensor forward\("),
      "The layer's output. Call the layer itself instead, as a function: its name then stands in errors."),
-    (re.compile(r"  (?:std::unique_ptr<Module> clone_boxed|void visit_members|size_t object_size|std::string extra_repr)"),
-     "As HEBB_MEMBERS and Module say."),
 ]
+TABLE = pathlib.Path(__file__).resolve().parent.parent / "hebb" / "ops" / "elementwise.inc"
+
+
+def expanded(line: str) -> str:
+    """A line with a macro as what it stands for."""
+    if line == '#include "hebb/ops/elementwise.inc"':
+        entries = re.findall(r'^HEBB_(UNARY|BINARY)\w*\((\w+),.*?"(.*?)"', TABLE.read_text(encoding="utf-8"), re.M)
+        operands = {"UNARY": "const Tensor& x", "BINARY": "const Tensor& a, const Tensor& b"}
+        return " ".join(f"/** {doc}. */ Tensor {name}({operands[kind]});" for kind, name, doc in entries)
+    if match := re.match(r"HEBB_OPERATOR\((\S+), (\w+)\)", line):
+        return (f"/** {match[2]}(a, b). Either may be a number. */ "
+                f"Tensor operator{match[1]}(const Tensor& a, const Tensor& b);")
+    return "" if line.strip() in ("using enum DType;", "HEBB_DTYPES(X)") else line
 
 
 def words(name: str) -> str:
@@ -38,15 +51,17 @@ def split(names: str) -> list[str]:
 def prepared(line: str, documented: str, owner: str) -> str:
     """The line with the comments that it lacks. `documented`: the text of the comment above it, if any."""
     if match := FIELD.match(line):
-        declarators, doc = split(match["names"]), match["doc"] or documented
-        if documented and len(declarators) == 1 or match["doc"] and documented:
+        declarators, doc, parts = split(match["names"]), match["doc"] or documented, []
+        if documented and (len(declarators) == 1 or match["doc"]):
             return line
-        return line[:len(line) - len(line.lstrip())] + " ".join(f"{'' if documented and i == 0 else f'/** {doc or words(d.split()[0])} */ '}"
-                               f"{match['type']} {d};" for i, d in enumerate(declarators))
+        for i, declarator in enumerate(declarators):  # the comment above serves the first
+            text = "" if documented and i == 0 else f"/** {doc or words(declarator.split()[0])} */ "
+            parts.append(f"{text}{match['type']} {declarator};")
+        return line[:len(line) - len(line.lstrip())] + " ".join(parts)
     if documented:
         return line
     if owner and re.match(rf"  (?:explicit )?~?{owner}\(", line):
-        return f"  /** Makes one, or ends it. */ {line.lstrip()}" if "~" in line else f"  /** Makes one. */ {line.lstrip()}"
+        return f"  /** {'Ends' if '~' in line else 'Makes'} one. */ {line.lstrip()}"
     for pattern, text in STOCK:
         if pattern.match(line):
             return f"  /** {text} */ {line.lstrip()}"
@@ -68,7 +83,7 @@ def main() -> None:
         if owner and line.startswith(" " * indent) and line[indent] not in " /":
             print(prepared(line, " ".join(comment), owner))
         else:
-            print(line)
+            print(expanded(line))
         stripped = line.strip()
         comment = comment + [stripped[4:]] if stripped.startswith("/// ") else [] if "template" not in line else comment
 

@@ -86,7 +86,7 @@ struct Printer {
     bool first = true;
     along(shape[dim], [&](int64_t i, bool skipped) {
       const std::string margin(indent + 1, ' ');
-      if (!first && !innermost) out += "," + std::string(shape.ndim() - dim - 1, '\n') + margin;
+      if (!first && !innermost) out.append(",").append(shape.ndim() - dim - 1, '\n').append(margin);
       if (!first && innermost) {
         const size_t line = out.size() - (out.rfind('\n') + 1);  // rfind gives npos, and 0, in the first line
         const bool full = line + 2 + (skipped ? 3 : width) > kLineWidth - shape.ndim();

@@ -8,7 +8,7 @@ namespace hebb::nn::init {
 /// Which count a Kaiming initialiser keeps the variance by.
 enum class FanMode : uint8_t { fan_in, fan_out };
 
-/// How many inputs and outputs one unit of a weight has.
+/// fan_in and fan_out of a weight: inputs to a unit, and units that an input reaches.
 struct Fans {
   int64_t in, out;
 };
@@ -30,14 +30,17 @@ void trunc_normal_(Tensor t, double mean = 0, double std = 1, double low = -2, d
 /// U(-a, a), a = gain sqrt(6 / (fan_in + fan_out)). Source: Glorot and Bengio, 2010. Keras' default for Dense
 /// and Conv.
 void xavier_uniform_(Tensor t, double gain = 1, Generator& g = default_generator());
+/// Normal with std = gain sqrt(2 / (fan_in + fan_out)).
 void xavier_normal_(Tensor t, double gain = 1, Generator& g = default_generator());
 /// U(-b, b), b = gain sqrt(3 / fan). Source: He et al., 2015. `a` is the slope of leaky_relu.
 void kaiming_uniform_(Tensor t, double a = 0, FanMode mode = FanMode::fan_in,
                       const std::string& nonlinearity = "leaky_relu", Generator& g = default_generator());
+/// Normal with std = gain / sqrt(fan).
 void kaiming_normal_(Tensor t, double a = 0, FanMode mode = FanMode::fan_in,
                      const std::string& nonlinearity = "leaky_relu", Generator& g = default_generator());
-/// Normal and uniform of variance 1 / fan_in. Source: LeCun et al., 1998.
+/// Normal of variance 1 / fan_in. Source: LeCun et al., 1998.
 void lecun_normal_(Tensor t, Generator& g = default_generator());
+/// Uniform of variance 1 / fan_in.
 void lecun_uniform_(Tensor t, Generator& g = default_generator());
 /// Rows (or columns, if there are fewer) orthonormal, times gain. Source: Saxe et al., 2013.
 void orthogonal_(Tensor t, double gain = 1, Generator& g = default_generator());

@@ -25,7 +25,7 @@ std::string repr(Pair<T> v) {
     if constexpr (std::is_floating_point_v<T>) return repr(x);
     else return std::to_string(x);
   };
-  return v.h == v.w ? text(v.h) : "(" + text(v.h) + ", " + text(v.w) + ")";
+  return v.h == v.w ? text(v.h) : fmt::format("({}, {})", text(v.h), text(v.w));
 }
 /// "(2, 2)", "(5,)".
 inline std::string tuple(std::span<const int64_t> v) {

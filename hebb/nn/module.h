@@ -248,7 +248,7 @@ template <class M>
 std::unique_ptr<Module> clone_boxed(const M& m) {
   if constexpr (std::is_copy_constructible_v<M>) {
     const CloneScope scope;
-    return std::make_unique<M>(m);
+    return std::unique_ptr<Module>(new M(m));  // lighter to compile than make_unique
   } else {
     not_copyable(m);
   }

@@ -143,7 +143,7 @@ struct OpDef {
   /// The plain kernel: the specification.
   void (*reference)(const ReferenceArgs&) = nullptr;
 
-  std::vector<Sample> (*samples)() = nullptr;  ///< calls that must work, for the tests
+  std::vector<Sample> (*samples)() = nullptr;             ///< calls that must work, for the tests
   std::vector<ErrorSample> (*error_samples)() = nullptr;  ///< calls that must fail, with their messages
 
   Gradient gradient = Gradient::Throws;

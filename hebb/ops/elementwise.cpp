@@ -62,7 +62,9 @@ constexpr Reads select(Reads m, Reads a, Reads b) { return m + a + b; }
 #define HEBB_READS(name) \
   constexpr Reads name(Reads a) { return a; }
 HEBB_READS(exp);
+HEBB_READS(expm1);
 HEBB_READS(log);
+HEBB_READS(log1p);
 HEBB_READS(sqrt);
 HEBB_READS(sin);
 HEBB_READS(cos);
@@ -71,6 +73,8 @@ HEBB_READS(erf);
 HEBB_READS(sigmoid);
 HEBB_READS(abs);
 HEBB_READS(floor);
+HEBB_READS(ceil);
+HEBB_READS(round);
 #undef HEBB_READS
 
 // ---- The language of the table on tensors.

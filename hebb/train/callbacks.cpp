@@ -140,7 +140,7 @@ void ProgressBar::on_epoch_end(Trainer& t) {
       fmt::format("epoch {:>2}/{}  train_loss {:.4f}", e.epoch, t.options().epochs, e.train_loss);
   if (!std::isnan(e.val_loss)) line += fmt::format("  val_loss {:.4f}", e.val_loss);
   if (!std::isnan(e.val_accuracy)) line += fmt::format("  val_accuracy {:.2f} %", e.val_accuracy * 100);
-  line += fmt::format("  lr {:.3g}  {:.1f} s  {:.0f} samples/s", e.lr, e.seconds, e.samples_per_s);
+  line += fmt::format("  lr {:<8.3g}  {:.1f} s  {:.0f} samples/s", e.lr, e.seconds, e.samples_per_s);
   fmt::print(out_, "{}{}{}\n", terminal_ ? "\r\033[K" : "", line,
              t.is_best() ? (color_ ? "  \033[32m*\033[0m" : "  *") : "");
   std::fflush(out_);

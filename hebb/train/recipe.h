@@ -69,7 +69,7 @@ struct Recipe {
     std::vector<double> mean, std;  ///< one value or one a channel; empty: the training data's own
     bool regression = false;        ///< CSV: targets are numbers, not classes
     int64_t workers = 1;            ///< threads that prepare batches ahead; 0: none
-  } data;  ///< the section [data]
+  } data;                           ///< the section [data]
 
   /// [train]: how long and how.
   struct Train {
@@ -79,7 +79,7 @@ struct Recipe {
     double clip_norm = 0;            ///< limit on the norm of all gradients together; 0: none
     int64_t early_stopping = 0;      ///< epochs without a better one after which training ends; 0: never
     double checkpoint_seconds = 10;  ///< time between two checkpoints within an epoch
-  } train;  ///< the section [train]
+  } train;                           ///< the section [train]
 
   /// A built-in recipe by name, or a TOML file. Checked but for the shapes, which build() infers. Throws
   /// RecipeError for what is wrong in it, and Error for an unknown name, with the nearest and the list.

@@ -170,9 +170,12 @@ struct ModeGuard {
 
 // 61706 as "61,706".
 std::string grouped(int64_t n) {
-  std::string s = fmt::format("{}", n);
-  for (int64_t at = static_cast<int64_t>(s.size()) - 3; at > (n < 0 ? 1 : 0); at -= 3)
-    s.insert(static_cast<size_t>(at), ",");
+  const std::string digits = std::to_string(n);
+  std::string s;
+  for (size_t i = 0; i < digits.size(); ++i) {
+    if (i > 0 && (digits.size() - i) % 3 == 0) s += ',';
+    s += digits[i];
+  }
   return s;
 }
 std::string bytes_text(int64_t n) {

@@ -14,7 +14,7 @@ using ::testing::Not;
 class KilledRun : public test::CliTest {};
 
 TEST_F(KilledRun, EqualsAnUninterruptedOne) {
-  const std::string options = "--epochs 12 --seed 3 --log-steps --quiet --set train.checkpoint_seconds=0.05";
+  const std::string options = "--epochs 60 --seed 3 --log-steps --quiet --set train.checkpoint_seconds=0.05";
   test::write_idx_folder(path("digits"), test::Pictures{.count = 3000},
                          test::Pictures{.count = 60, .seed = 1});
   ok("train net.toml --out whole " + options);

@@ -201,7 +201,8 @@ TEST_F(SourcesTest, CsvTakesATargetAFractionAndNumbers) {
 }
 
 TEST_F(SourcesTest, BrokenCsvIsAnError) {
-  EXPECT_THAT(csv_error("a,b\n1,2\n3,four\n"), AllOf(HasSubstr("t.csv: line 3, column \"b\""), HasSubstr("four")));
+  EXPECT_THAT(csv_error("a,b\n1,2\n3,four\n"),
+              AllOf(HasSubstr("t.csv: line 3, column \"b\""), HasSubstr("four")));
   EXPECT_THAT(csv_error("a,b\n1,2\n3\n"), HasSubstr("t.csv: line 3: expected 2 cells"));
   EXPECT_THAT(csv_error(kTable, {.target = "colour"}),
               HasSubstr("expected a column \"colour\", got a, b, kind"));
