@@ -52,7 +52,9 @@ int run(int argc, char** argv) {
     app.app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.app.exit(e);  // --help, --version
-    fmt::print(stderr, "hebb: {}\n", e.what());
+    const bool unknown = app.app.get_subcommands().empty() && argc > 1 && argv[1][0] != '-';
+    if (unknown) fmt::print(stderr, "hebb: unknown command {}\n", argv[1]);
+    else fmt::print(stderr, "hebb: {}\n", e.what());
     const std::string near = suggestion(app.app, {argv + 1, argv + argc});
     if (!near.empty()) fmt::print(stderr, "Did you mean {}?\n", near);
     const CLI::App* command = app.app.get_subcommands().empty() ? &app.app : app.app.get_subcommands()[0];

@@ -42,9 +42,9 @@ bool better(const EpochLog& a, const EpochLog& b) {
   if (!std::isnan(a.val_loss)) {
     if (!std::isnan(a.val_accuracy) && a.val_accuracy != b.val_accuracy)
       return a.val_accuracy > b.val_accuracy;
-    return a.val_loss < b.val_loss;
+    return a.val_loss < b.val_loss || std::isnan(b.val_loss);
   }
-  return a.train_loss < b.train_loss;
+  return a.train_loss < b.train_loss || std::isnan(b.train_loss);
 }
 
 }  // namespace

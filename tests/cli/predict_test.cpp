@@ -186,7 +186,8 @@ TEST_F(Predict, BadInputIsNamed) {
   io::save_png(path("d.png"), gray(std::vector<uint8_t>(784, 200), 28, 28));
   EXPECT_THAT(error("predict run d.png"), HasSubstr("expected a digit that stands out from its background"));
   io::save_npy(path("x.npy"), zeros({2, 28, 28}));
-  EXPECT_THAT(error("predict run x.npy"), HasSubstr("x.npy: expected an array of shape Nx1x28x28, got 2x28x28"));
+  EXPECT_THAT(error("predict run x.npy"),
+              HasSubstr("x.npy: expected an array of shape Nx1x28x28, got 2x28x28"));
   io::save_npy(path("x.npy"), zeros({2, 1, 28, 28}, i32));
   EXPECT_THAT(error("predict run x.npy"), AllOf(HasSubstr("x.npy: expected f32"), HasSubstr("got i32")));
   io::save_npy(path("x.npy"), zeros({0, 1, 28, 28}));

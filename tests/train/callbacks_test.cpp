@@ -258,12 +258,14 @@ void show(std::FILE* out) {
 
 TEST_F(CallbacksTest, ProgressInAFileIsALineAnEpoch) {
   show(std::fopen(path("p").c_str(), "w"));
+  const std::string rest = " +lr 0.5 +[0-9.]+ s +[0-9]+ samples/s";
   EXPECT_THAT(
       lines("p"),
-      ElementsAre(::testing::MatchesRegex("epoch  1/2  train_loss 3.0000  val_loss 2.5000  val_accuracy "
-                                          "50.00 %  lr 0.5  [0-9.]+ s  [0-9]+ samples/s  \\*"),
-                  ::testing::MatchesRegex("epoch  2/2  train_loss 2.0000  val_loss 3.0000  val_accuracy "
-                                          "0.00 %  lr 0.5  [0-9.]+ s  [0-9]+ samples/s")));
+      ElementsAre(
+          ::testing::MatchesRegex("epoch +1/2 +train_loss 3.0000 +val_loss 2.5000 +val_accuracy 50.00 %" +
+                                  rest + " +\\*"),
+          ::testing::MatchesRegex("epoch +2/2 +train_loss 2.0000 +val_loss 3.0000 +val_accuracy +0.00 %" +
+                                  rest)));
 }
 
 /// What is shown on a terminal.
