@@ -9,10 +9,11 @@
 namespace hebb {
 namespace {
 
-// Prepared kernels, found by op, attributes, shapes, types and threads. Direct-mapped: a collision evicts.
+// Prepared kernels, found by op, attributes, shapes, types and threads. A hash names a set of slots; in a
+// full one a new kernel takes the place of another.
 class KernelCache {
  public:
-  static constexpr size_t kSlots = 1024;
+  static constexpr size_t kSets = 128, kWays = 8, kSlots = kSets * kWays;
 
   const Kernel& find(Backend& backend, const OpDef& op, const Attrs& attrs, SpecPtrs in, SpecPtrs out) {
     size_t h = detail::mix(reinterpret_cast<size_t>(&op), attrs.hash());
@@ -22,19 +23,18 @@ class KernelCache {
     for (const TensorSpec* s : in)
       h = detail::mix(detail::mix(h, detail::field_hash(s->shape)), static_cast<size_t>(s->dtype));
     if (slots_.empty()) slots_.resize(kSlots);
-    Slot& slot = slots_[h % kSlots];
-    if (!slot.matches(backend, op, attrs, in, threads)) {
-      if (!slot.op) ++size;
-      ++built;
-      slot.op = nullptr;  // stays empty if prepare throws
-      slot.kernel = backend.prepare(op, attrs, in, out);
-      slot.backend = &backend;
-      slot.attrs = attrs;
-      slot.threads = threads;
-      slot.inputs.clear();
-      for (const TensorSpec* s : in) slot.inputs.push_back({s->shape, s->dtype});
-      slot.op = &op;
+    Slot* const set = &slots_[h % kSets * kWays];
+    Slot* free = nullptr;
+    for (Slot* s = set; s != set + kWays; ++s) {
+      if (s->matches(backend, op, attrs, in, threads)) return s->kernel;
+      if (!s->op && !free) free = s;
     }
+    Kernel kernel = backend.prepare(op, attrs, in, out);
+    if (free) ++size;
+    Slot& slot = free ? *free : set[built % kWays];
+    ++built;
+    slot = {&op, &backend, threads, attrs, {}, std::move(kernel)};
+    for (const TensorSpec* s : in) slot.inputs.push_back({s->shape, s->dtype});
     return slot.kernel;
   }
 

@@ -36,7 +36,11 @@ class Predict : public test::CliTest {
     if (shared_.empty()) {
       shared_ = testing::TempDir() + "hebb_predict_XXXXXX";
       ASSERT_NE(::mkdtemp(shared_.data()), nullptr);
-      trained_ = ok("train mlp --data mnist --epochs 1 --quiet --json --out " + shared_ + "/run").json();
+      trained_ = ok("train mlp --data mnist --epochs 1 --set model.layer.1.out_features=64 "
+                    "model.layer.3.out_features=64 "
+                    "--quiet --json --out " +
+                    shared_ + "/run")
+                     .json();
     }
     std::filesystem::create_directory_symlink(shared_ + "/run", path("run"));
   }
