@@ -77,7 +77,8 @@ bool kind_fits(const LayerArgSpec& spec, const LayerArg& v) {
     case padding: return whole || is_list_of(v, 2) || padding_word;
     case line_padding: return whole || padding_word;
     case number: return whole || std::holds_alternative<double>(v);
-    case text: return word && std::ranges::find(spec.choices, *word) != spec.choices.end();
+    case text:
+      return word && std::find(spec.choices.begin(), spec.choices.end(), *word) != spec.choices.end();
     case integers: {
       const List* list = std::get_if<List>(&v);
       return whole || (list && !list->empty() && list->size() <= Shape::kMaxDims);
@@ -89,7 +90,7 @@ bool large_enough(const LayerArgSpec& spec, const LayerArg& v) {
   if (!spec.least) return true;
   if (const int64_t* n = std::get_if<int64_t>(&v)) return *n >= *spec.least;
   const List* list = std::get_if<List>(&v);
-  return !list || std::ranges::all_of(*list, [&](int64_t n) { return n >= *spec.least; });
+  return !list || std::all_of(list->begin(), list->end(), [&](int64_t n) { return n >= *spec.least; });
 }
 
 // The extent of the input that an inferred argument equals. Throws LayerArgError if there is none.
@@ -105,7 +106,9 @@ int64_t extent_of_input(const LayerType& type, const LayerArgSpec& spec, const S
 
 LayerArgs checked(const LayerType& type, const LayerArgs& given, const Shape& input) {
   for (const auto& [key, value] : given) {
-    if (std::ranges::any_of(type.args, [&](const auto& spec) { return spec.name == key; })) continue;
+    if (std::any_of(type.args.begin(), type.args.end(),
+                    [&k = key](const auto& spec) { return spec.name == k; }))
+      continue;
     std::vector<std::string_view> names;
     for (const LayerArgSpec& spec : type.args) names.push_back(spec.name);
     throw LayerArgError(type.name, key,

@@ -220,7 +220,8 @@ void Module::load_state_dict(const NamedTensors& values, bool strict) {
     }
   }
   for (const auto& [name, value] : given) {
-    const bool known = std::any_of(own.begin(), own.end(), [&](const auto& o) { return o.first == name; });
+    const bool known =
+        std::any_of(own.begin(), own.end(), [&n = name](const auto& o) { return o.first == n; });
     if (!known) unexpected.push_back(name);
   }
   std::string problems;

@@ -81,7 +81,8 @@ void reference_batch_norm_grad(const ReferenceArgs& s) {
   const Channels c(s.inputs[3].shape());
   std::vector<double> in[7];
   for (int i = 0; i < 7; ++i) in[i] = values<double>(s.inputs[i]);
-  const auto& [gy, gmean, gvar, x, weight, mean, var] = in;
+  const auto &gy = in[0], &gmean = in[1], &gvar = in[2], &x = in[3], &weight = in[4], &mean = in[5],
+             &var = in[6];
   const auto n = static_cast<double>(c.count);
   std::vector<double> gx(x.size()), gw(weight.size(), 0.0), gb(weight.size(), 0.0);
   auto scale = [&](int64_t k) { return 1 / std::sqrt(var[k] + eps); };

@@ -13,8 +13,7 @@ namespace {
 // Calls fn(input position, output position, weight) for every pair of pixels that are connected.
 template <class F>
 void for_each_connection(const UpsampleAttrs& a, int64_t planes, F fn) {
-  const auto [in_h, in_w] = a.input;
-  const auto [out_h, out_w] = a.output;
+  const int64_t in_h = a.input[0], in_w = a.input[1], out_h = a.output[0], out_w = a.output[1];
   for (int64_t p = 0; p < planes; ++p) {
     for (int64_t i = 0; i < out_h * out_w; ++i) {
       const SourcePosition row = source_position(a, 0, i / out_w), column = source_position(a, 1, i % out_w);

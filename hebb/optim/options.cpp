@@ -79,7 +79,8 @@ std::string OptionValue::str() const {
 
 void read_options(std::string_view owner, const OptionMap& values, const std::vector<OptionField>& fields) {
   for (const auto& [name, value] : values) {
-    const auto field = std::find_if(fields.begin(), fields.end(), [&](auto& f) { return f.name == name; });
+    const auto field =
+        std::find_if(fields.begin(), fields.end(), [&n = name](auto& f) { return f.name == n; });
     if (field == fields.end()) {
       std::vector<std::string> names;
       for (const OptionField& f : fields) names.emplace_back(f.name);
@@ -87,7 +88,7 @@ void read_options(std::string_view owner, const OptionMap& values, const std::ve
       hebb::detail::fail("[{}] unknown option '{}'{} Expected one of: {}", owner, name,
                          near ? fmt::format(", did you mean '{}'?", *near) : ".", detail::joined(names));
     }
-    const char* expected = std::visit([&](auto* target) { return set(*target, value); }, field->value);
+    const char* expected = std::visit([&v = value](auto* target) { return set(*target, v); }, field->value);
     detail::check_option(*expected == '\0', owner, name, expected, value);
   }
 }

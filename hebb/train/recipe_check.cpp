@@ -243,7 +243,7 @@ void Recipe::check() const {
        {std::pair("data", fields_of(copy.data)), std::pair("train", fields_of(copy.train))})
     for (const Field& f : fields)
       std::visit(
-          [&](const auto* v) {
+          [&, section = section](const auto* v) {
             if constexpr (std::is_arithmetic_v<std::remove_cvref_t<decltype(*v)>>) {
               if (f.is_valid && !f.is_valid(static_cast<double>(*v)))
                 fail_at(*this, fmt::format("{}.{}", section, f.key),

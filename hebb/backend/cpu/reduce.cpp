@@ -114,7 +114,7 @@ void reduce_rows(Fold fold, const Plan& p, const T* x, const T* shift, T* out) {
   }
   // [parts, outputs]: rows of one part lie evenly, and are folded together, where kept dimensions are one
   // run.
-  const auto partial = std::make_unique_for_overwrite<T[]>(static_cast<size_t>(outputs * parts));
+  const std::unique_ptr<T[]> partial(new T[static_cast<size_t>(outputs * parts)]);
   const int64_t stride = p.kept.n == 1 ? p.kept.stride[0] : 0, together = p.kept.n == 1 ? outputs : 1;
   parallel_for(outputs * parts, std::max<int64_t>(1, kThreadWork / std::min(p.inner, kChunk)),
                [&](int64_t b, int64_t e) {
@@ -133,8 +133,7 @@ void reduce_columns(Fold fold, const Plan& p, const T* x, const T* shift, T* out
   const int64_t outer = p.kept.count(), rows = p.folded.count(), columns = p.inner;
   const int64_t blocks = (rows + kBlockRows - 1) / kBlockRows, strips = (columns + kStrip - 1) / kStrip;
   std::unique_ptr<T[]> partial;
-  if (blocks > 1)
-    partial = std::make_unique_for_overwrite<T[]>(static_cast<size_t>(outer * blocks * columns));
+  if (blocks > 1) partial.reset(new T[static_cast<size_t>(outer * blocks * columns)]);
   T* to = blocks > 1 ? partial.get() : out;  // [outer, blocks, columns]
   const int64_t work = std::min(rows, kBlockRows) * std::min(columns, kStrip);
   parallel_for(outer * blocks * strips, std::max<int64_t>(1, kThreadWork / work), [&](int64_t b, int64_t e) {
@@ -178,7 +177,7 @@ void logsumexp(const Plan& p, const T* x, T* out) {
     std::fill_n(out, n, -std::numeric_limits<T>::infinity());
     return;
   }
-  const auto sums = std::make_unique_for_overwrite<T[]>(static_cast<size_t>(2 * n));
+  const std::unique_ptr<T[]> sums(new T[static_cast<size_t>(2 * n)]);
   T* shift = sums.get() + n;
   reduce<T>(Fold::Max, p, x, nullptr, out);
   for (int64_t i = 0; i < n; ++i) shift[i] = std::isfinite(out[i]) ? out[i] : T{0};
