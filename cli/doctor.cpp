@@ -23,13 +23,6 @@
 namespace hebb::cli {
 namespace {
 
-std::string cpu_name() {
-  std::ifstream file("/proc/cpuinfo");
-  for (std::string line; std::getline(file, line);)
-    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
-  return "unknown";
-}
-
 // Files of shared libraries that the process has loaded.
 std::vector<std::string> loaded_libraries() {
   std::vector<std::string> paths;

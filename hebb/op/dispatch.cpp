@@ -92,6 +92,13 @@ struct SpecList {
   std::vector<const TensorSpec*> many;
 };
 
+// A dense copy of any type, beneath the ops.
+Tensor converted(const Tensor& t, DType type) {
+  Tensor copy = Tensor::empty(t.shape(), type, t.device());
+  detail::copy_values(t.spec(), t.raw_data(), copy.spec(), copy.raw_data());
+  return copy;
+}
+
 void check_defined(const OpDef& op, std::span<const Tensor> inputs) {
   for (size_t i = 0; i < inputs.size(); ++i)
     HEBB_CHECK(inputs[i].defined(), "[{}] expected defined tensors, got an undefined one as input {}",
@@ -151,11 +158,6 @@ class Eager final : public Interpreter {
   }
 
   static bool is_half(const Tensor& t) { return t.dtype() == bf16 || t.dtype() == f16; }
-  static Tensor converted(const Tensor& t, DType type) {
-    Tensor copy = Tensor::empty(t.shape(), type, t.device());
-    detail::copy_values(t.spec(), t.raw_data(), copy.spec(), copy.raw_data());
-    return copy;
-  }
 
   // The inputs, dense. Copies handles only when one of them is not.
   struct SmallTensors {
@@ -237,12 +239,7 @@ KernelCacheStats kernel_cache_stats() {
   return {c.size, c.built, KernelCache::kSlots};
 }
 
-Tensor dense(const Tensor& t) {
-  if (t.is_contiguous()) return t;
-  Tensor copy = Tensor::empty(t.shape(), t.dtype(), t.device());
-  copy_values(t.spec(), t.raw_data(), copy.spec(), copy.raw_data());
-  return copy;
-}
+Tensor dense(const Tensor& t) { return t.is_contiguous() ? t : converted(t, t.dtype()); }
 
 void run_reference(const OpDef& op, const Attrs& attrs, std::span<const Tensor> inputs,
                    std::span<Tensor> outputs) {

@@ -5,11 +5,11 @@
 #include <chrono>
 #include <ctime>
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <thread>
 
+#include "hebb/backend/cpu/cpu_backend.h"
 #include "hebb/core/check.h"
 #include "hebb/core/parallel.h"
 #include "hebb/core/version.h"
@@ -39,13 +39,6 @@ struct Folder {
 
 json number(double v) { return v != v ? json(nullptr) : json(v); }
 double number(const json& j) { return j.is_null() ? kNone : j.get<double>(); }
-
-std::string cpu_name() {
-  std::ifstream file("/proc/cpuinfo");
-  for (std::string line; std::getline(file, line);)
-    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
-  return "unknown";
-}
 
 json read_info(const Folder& folder) {
   if (!fs::exists(folder.info())) return json::object();

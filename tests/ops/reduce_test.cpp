@@ -18,13 +18,15 @@
 #include "hebb/ops/minmax.h"
 #include "hebb/ops/random.h"
 #include "hebb/ops/view.h"
+#include "tests/support/throws.h"
 
 namespace hebb {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
-using testing::Pointwise;
+using ::testing::ElementsAre;
+using testing::error_of;
+using ::testing::HasSubstr;
+using ::testing::Pointwise;
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
@@ -38,17 +40,8 @@ std::vector<double> slope(F fn, const Tensor& x) {
   Tensor leaf = x.detach().requires_grad_();
   return list(grad(sum(fn(leaf)), leaf));
 }
-template <class F>
-std::string message_of(F fn) {
-  try {
-    fn();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
-}
 auto near(std::vector<double> expected) {
-  return Pointwise(testing::NanSensitiveDoubleNear(1e-12), expected);
+  return Pointwise(::testing::NanSensitiveDoubleNear(1e-12), expected);
 }
 
 TEST(Reduce, DimensionsCountFromTheEndAndMayStay) {
@@ -58,8 +51,8 @@ TEST(Reduce, DimensionsCountFromTheEndAndMayStay) {
   EXPECT_EQ(list(sum(x, {0, 2})), (std::vector<double>{60, 92, 124}));
   EXPECT_EQ(sum(x).ndim(), 0);
   EXPECT_EQ(sum(x).item<float>(), 276);
-  EXPECT_THAT(message_of([&] { sum(x, {3}); }), HasSubstr("[sum] expected a dimension in [-3, 2], got 3"));
-  EXPECT_THAT(message_of([&] { sum(x, {0, -3}); }), HasSubstr("[sum] expected each dimension once, got -3"));
+  EXPECT_THAT(error_of([&] { sum(x, {3}); }), HasSubstr("[sum] expected a dimension in [-3, 2], got 3"));
+  EXPECT_THAT(error_of([&] { sum(x, {0, -3}); }), HasSubstr("[sum] expected each dimension once, got -3"));
 }
 
 TEST(Reduce, ScalarsHaveOneDimensionToName) {
@@ -89,10 +82,10 @@ TEST(Reduce, NothingToFold) {
   EXPECT_EQ(sum(x, {1}).shape(), Shape{0});
   EXPECT_EQ(amax(x, {1}).shape(), Shape{0});
   EXPECT_EQ(argmax(x, 1).shape(), Shape{0});
-  EXPECT_THAT(message_of([&] { amax(x, {0}); }),
+  EXPECT_THAT(error_of([&] { amax(x, {0}); }),
               HasSubstr("[amax] expected at least one element to fold, got shape 0x3"));
-  EXPECT_THAT(message_of([&] { argmax(x); }), HasSubstr("[argmax] expected at least one element"));
-  EXPECT_THAT(message_of([&] { min(x, 0); }),
+  EXPECT_THAT(error_of([&] { argmax(x); }), HasSubstr("[argmax] expected at least one element"));
+  EXPECT_THAT(error_of([&] { min(x, 0); }),
               HasSubstr("[min] expected at least one element along dimension 0"));
   EXPECT_EQ(slope([](const Tensor& t) { return prod(t, {0}); }, zeros({0, 3}, f64)).size(), 0u);
 }
@@ -107,7 +100,7 @@ TEST(Reduce, IntegersAreSummedInI64) {
   EXPECT_EQ(sum(tensor({1, 0, 1}, boolean)).item<int64_t>(), 2);
   const Tensor big = full({2}, 4611686018427387904.0, i64) - 1;  // would round in double
   EXPECT_EQ(amin(big).item<int64_t>(), 4611686018427387903);
-  EXPECT_THAT(message_of([&] { var(x); }), HasSubstr("[var] expected a tensor of a floating type, got u8"));
+  EXPECT_THAT(error_of([&] { var(x); }), HasSubstr("[var] expected a tensor of a floating type, got u8"));
 }
 
 TEST(Reduce, NanIsLargestAndSmallest) {

@@ -11,27 +11,20 @@
 #include "hebb/ops/creation.h"
 #include "hebb/ops/elementwise.h"
 #include "hebb/ops/reduce.h"
+#include "tests/support/throws.h"
 
 namespace hebb {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
-using testing::IsNan;
+using ::testing::ElementsAre;
+using testing::error_of;
+using ::testing::HasSubstr;
+using ::testing::IsNan;
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 std::vector<double> list(const Tensor& t) { return t.to_vector<double>(); }
-template <class F>
-std::string message_of(F fn) {
-  try {
-    fn();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
-}
 
 TEST(Sort, NanIsLargest) {
   const Tensor x = tensor({3, kNaN, 1, -kInf, kNaN, kInf});
@@ -65,10 +58,10 @@ TEST(Sort, ScalarsAndNothing) {
   EXPECT_EQ(sort(zeros({0, 3}), 0).values.shape(), (Shape{0, 3}));
   EXPECT_EQ(topk(zeros({3, 0}), 1, 0).values.shape(), (Shape{1, 0}));
   EXPECT_EQ(topk(zeros({3}), 0).values.shape(), Shape{0});
-  EXPECT_THAT(message_of([] { topk(zeros({3}), 4); }),
+  EXPECT_THAT(error_of([] { topk(zeros({3}), 4); }),
               HasSubstr("[topk] expected k in [0, 3] along dimension 0"));
-  EXPECT_THAT(message_of([] { topk(scalar(3), 2); }), HasSubstr("[topk] expected k in [1, 1]"));
-  EXPECT_THAT(message_of([] { sort(zeros({3}), 1); }),
+  EXPECT_THAT(error_of([] { topk(scalar(3), 2); }), HasSubstr("[topk] expected k in [1, 1]"));
+  EXPECT_THAT(error_of([] { sort(zeros({3}), 1); }),
               HasSubstr("[sort] expected a dimension in [-1, 0], got 1"));
 }
 

@@ -2,6 +2,7 @@
 
 #include <hwy/highway.h>
 
+#include <fstream>
 #include <unordered_map>
 
 #include "hebb/backend/cpu/kernels.h"
@@ -37,6 +38,13 @@ class CpuBackend final : public Backend {
 Backend& cpu_backend() {
   static CpuBackend b;
   return b;
+}
+
+std::string cpu_name() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+  return "unknown";
 }
 
 std::vector<std::string> cpu_targets() {

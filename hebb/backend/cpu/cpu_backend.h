@@ -9,6 +9,8 @@ namespace hebb {
 
 Backend& cpu_backend();
 
+/// The processor's name as Linux gives it; "unknown" elsewhere.
+std::string cpu_name();
 /// The instruction sets that the kernels were compiled for and this processor has, best first ("AVX3_ZEN4",
 /// "AVX2", …).
 std::vector<std::string> cpu_targets();
