@@ -33,6 +33,16 @@ struct Inputs {
   Tensor x;
 };
 
+// Whether the network learnt handwritten digits: from MNIST by name, or from files whose pixels have its mean
+// and spread (0.1307 and 0.3081; Fashion-MNIST's are 0.286 and 0.353).
+bool is_of_digits(const train::LoadedRun& run) {
+  if (run.recipe.input != Shape{1, 28, 28}) return false;
+  if (run.recipe.data.name == "mnist") return true;
+  const data::Normalization& n = run.normalization;
+  return run.class_names.size() == 10 && n.mean.size() == 1 && n.std.size() == 1 &&
+         std::abs(n.mean[0] - 0.1307) < 0.01 && std::abs(n.std[0] - 0.3081) < 0.01;
+}
+
 // A picture as u8 [C, H, W] of the network's input; a digit is brought to the form of MNIST's.
 Tensor load_picture(const std::string& path, const train::LoadedRun& run) {
   const Shape& input = run.recipe.input;
@@ -42,7 +52,7 @@ Tensor load_picture(const std::string& path, const train::LoadedRun& run) {
   Tensor image = io::load_image(path);
   if (input[0] == 1) image = io::to_gray(image);
   else if (image.size(0) == 1) image = contiguous(expand(image, {3, image.size(1), image.size(2)}));
-  if (run.recipe.data.name == "mnist" && input == Shape{1, 28, 28}) return io::prepare_digit(image);
+  if (is_of_digits(run)) return io::prepare_digit(image);
   return io::resize_bilinear(image, input[1], input[2]);
 }
 

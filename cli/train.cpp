@@ -35,14 +35,24 @@ std::string quoted(const std::string& text) {
   return nlohmann::json(text).dump();  // a JSON string is a TOML string
 }
 
+// Sets a key of the recipe to an option's value, if it is given. What is wrong with it names the option.
+void set(train::Recipe& recipe, const char* option, const char* key, const std::string& value) {
+  if (value.empty()) return;
+  try {
+    recipe.set(key, value);
+  } catch (const train::RecipeError& e) {
+    throw Error(fmt::format("{}: {}", option, e.message));
+  }
+}
+
 void apply(const TrainOptions& o, train::Recipe& recipe) {
-  if (!o.data.empty()) recipe.set("data.name", quoted(o.data));
-  if (!o.optimizer.empty()) recipe.set("optimizer.type", quoted(o.optimizer));
-  if (!o.lr.empty()) recipe.set("optimizer.lr", o.lr);
-  if (!o.epochs.empty()) recipe.set("train.epochs", o.epochs);
-  if (!o.batch_size.empty()) recipe.set("train.batch_size", o.batch_size);
-  if (!o.seed.empty()) recipe.set("train.seed", o.seed);
-  if (o.no_shuffle) recipe.set("train.shuffle", "false");
+  set(recipe, "--data", "data.name", o.data.empty() ? "" : quoted(o.data));
+  set(recipe, "--optimizer", "optimizer.type", o.optimizer.empty() ? "" : quoted(o.optimizer));
+  set(recipe, "--lr", "optimizer.lr", o.lr);
+  set(recipe, "--epochs", "train.epochs", o.epochs);
+  set(recipe, "--batch-size", "train.batch_size", o.batch_size);
+  set(recipe, "--seed", "train.seed", o.seed);
+  set(recipe, "--no-shuffle", "train.shuffle", o.no_shuffle ? "false" : "");
   for (const std::string& pair : o.set) {
     const size_t at = pair.find('=');
     HEBB_CHECK(at != std::string::npos && at > 0, "--set: expected KEY=VALUE, got {}", pair);
@@ -77,7 +87,7 @@ int run(const App& app, const TrainOptions& o) {
   train::RunOptions options = o.run;
   options.quiet = app.quiet;
   options.signal = &interrupts;
-  options.on_begin = [&app](const std::string& text) { say(app, text); };
+  options.say = [&app](const std::string& text) { say(app, text); };
   struct sigaction action = {};
   action.sa_handler = on_interrupt;
   sigaction(SIGINT, &action, nullptr);
@@ -86,15 +96,9 @@ int run(const App& app, const TrainOptions& o) {
   if (r.was_finished) say(app, fmt::format("{} is finished: nothing to do", r.folder));
   if (r.interrupted) say(app, fmt::format("interrupted; go on with: hebb train --resume {}", r.folder));
   if (app.json) {
-    print_json({{"run", r.folder},
-                {"epochs", r.epochs},
-                {"train_loss", number(r.train_loss)},
-                {"val_loss", number(r.val_loss)},
-                {"val_accuracy", number(r.val_accuracy)},
-                {"test_loss", number(r.test_loss)},
-                {"test_accuracy", number(r.test_accuracy)},
-                {"seconds", r.seconds},
-                {"samples_per_s", r.samples_per_s}});
+    nlohmann::json j = nlohmann::json::parse(train::to_json(r));
+    j["run"] = r.folder;
+    print_json(j);
   } else if (!r.interrupted) {
     if (!std::isnan(r.test_accuracy)) fmt::print("test accuracy {:.2f} %\n", r.test_accuracy * 100);
     else if (!std::isnan(r.test_loss)) fmt::print("test loss {:.6g}\n", r.test_loss);
@@ -127,7 +131,7 @@ void add_train(App& app) {
   c->add_option("--seed", o->seed, "Draws the weights, the order and the held-out samples");
   CLI::Option* out =
       c->add_option("--out", o->run.out, "The new folder of the run (default: runs/RECIPE-TIME)");
-  c->add_option("--resume", o->run.resume, "Go on with the run in this folder")->excludes(out);
+  c->add_option("--resume", o->run.resume, "Go on with the run in this folder, with the options that it began with")->excludes(out);
   c->add_option("--init", o->run.init, "Weights to start from (.safetensors)");
   c->add_flag("--no-shuffle", o->no_shuffle, "Take the samples in their order");
   c->add_flag("--log-steps", o->run.log_steps, "Write the loss of every step to steps.csv");

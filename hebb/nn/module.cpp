@@ -180,6 +180,19 @@ void Module::train(bool on) {
   for (auto& [name, m] : children.list) m->train(on);
 }
 
+EvalScope::EvalScope(Module& m) {
+  modes_.emplace_back(&m, m.is_training());
+  for (size_t i = 0; i < modes_.size(); ++i) {
+    Children children;
+    modes_[i].first->visit_members(children);
+    for (auto& [name, child] : children.list) modes_.emplace_back(child, child->is_training());
+  }
+  m.eval();
+}
+EvalScope::~EvalScope() {
+  for (auto& [m, training] : modes_) m->train(training);  // outer ones first: their mode spreads inwards
+}
+
 NamedTensors Module::named_parameters() {
   NamedTensors out;
   std::unordered_set<const void*> seen;

@@ -186,6 +186,17 @@ class Module {
   bool training_ = true;
 };
 
+/// Evaluation mode for a module and all inside it while it lives; then each is back in the mode it was in.
+class EvalScope {
+ public:
+  explicit EvalScope(Module& m);
+  ~EvalScope();
+  EvalScope(const EvalScope&) = delete;
+
+ private:
+  std::vector<std::pair<Module*, bool>> modes_;
+};
+
 /// Writes m.str().
 std::ostream& operator<<(std::ostream& out, Module& m);
 

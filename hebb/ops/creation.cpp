@@ -42,6 +42,21 @@ void reference_range(const ReferenceArgs& s) {
   });
 }
 
+// The numbers of a literal, whose lists must have the lengths of `shape`.
+void append_values(const Literal& l, const Shape& shape, int depth, std::vector<double>& out) {
+  const bool list_expected = depth < shape.ndim();
+  HEBB_CHECK(l.is_list() == list_expected, "[tensor] expected {} beside the others, got {}",
+             list_expected ? "a list" : "a number", l.is_list() ? "a list" : "a number");
+  if (!list_expected) {
+    out.push_back(l.value());
+    return;
+  }
+  const auto count = static_cast<int64_t>(l.items().size());
+  HEBB_CHECK(count == shape[depth], "[tensor] expected rows of {} values, got one of {}", shape[depth],
+             count);
+  for (const Literal& item : l.items()) append_values(item, shape, depth + 1, out);
+}
+
 }  // namespace
 
 namespace ops {
@@ -141,20 +156,16 @@ Tensor eye(int64_t n, int64_t m, DType dtype) {
   return apply1(ops::eye, EyeAttrs{n, m < 0 ? n : m, dtype}, {});
 }
 
-Tensor tensor(std::initializer_list<double> v, DType dtype) {
-  Tensor t = Tensor::empty({static_cast<int64_t>(v.size())}, dtype);
-  store(t, std::vector<double>(v));
-  return t;
-}
-Tensor tensor(std::initializer_list<std::initializer_list<double>> rows, DType dtype) {
-  std::vector<double> v;
-  for (const auto& row : rows) {
-    HEBB_CHECK(row.size() == rows.begin()->size(), "[tensor] expected rows of {} values, got one of {}",
-               rows.begin()->size(), row.size());
-    v.insert(v.end(), row);
+Tensor tensor(const Literal& values, DType dtype) {
+  Shape shape;
+  for (const Literal* l = &values; l && l->is_list(); l = l->items().empty() ? nullptr : l->items().data()) {
+    HEBB_CHECK(shape.ndim() < Shape::kMaxDims, "[tensor] expected at most {} dimensions, got more braces",
+               Shape::kMaxDims);
+    shape.push_back(static_cast<int64_t>(l->items().size()));
   }
-  const auto n = static_cast<int64_t>(rows.size());
-  Tensor t = Tensor::empty({n, n ? static_cast<int64_t>(rows.begin()->size()) : 0}, dtype);
+  std::vector<double> v;
+  append_values(values, shape, 0, v);
+  Tensor t = Tensor::empty(shape, dtype);
   store(t, v);
   return t;
 }

@@ -1,6 +1,9 @@
 // Tensors from nothing: constants, ranges, literals.
 #pragma once
 #include <initializer_list>
+#include <iterator>
+#include <span>
+#include <type_traits>
 
 #include "hebb/core/tensor.h"
 
@@ -29,11 +32,27 @@ Tensor linspace(double start, double end, int64_t count, DType dtype = f32);
 /// Ones on the diagonal of an n x m matrix (m: n).
 Tensor eye(int64_t n, int64_t m = -1, DType dtype = f32);
 
-/// Literals: tensor({1, 2, 3}) is f32 (or `dtype`), tensor({{1, 2}, {3, 4}}) a matrix. Throws Error for
-/// ragged rows.
-Tensor tensor(std::initializer_list<double> values, DType dtype = f32);
-/// A matrix, by its rows.
-Tensor tensor(std::initializer_list<std::initializer_list<double>> rows, DType dtype = f32);
+/// What stands between the braces of tensor({…}): a number, or a list of such. It lives as long as the
+/// expression that it is written in.
+class Literal {
+ public:
+  template <class T>
+  requires std::is_arithmetic_v<T>
+  Literal(T value) : value_(static_cast<double>(value)) {}
+  Literal(std::initializer_list<Literal> items)
+      : items_(std::data(items)), count_(static_cast<int64_t>(items.size())) {}
+  bool is_list() const { return count_ >= 0; }
+  double value() const { return value_; }
+  std::span<const Literal> items() const { return {items_, static_cast<size_t>(count_)}; }
+
+ private:
+  double value_ = 0;
+  const Literal* items_ = nullptr;
+  int64_t count_ = -1;
+};
+/// Numbers as they are written: tensor({1, 2, 3}) is f32 (or `dtype`), tensor({{1, 2}, {3, 4}}) a matrix, and so
+/// on to 8 dimensions. Throws Error for lists of unequal lengths side by side.
+Tensor tensor(const Literal& values, DType dtype = f32);
 /// A 0-d tensor.
 Tensor scalar(double value, DType dtype = f32);
 

@@ -24,11 +24,11 @@ std::unique_ptr<Optimizer> make_as(const std::string& owner, const std::vector<P
   return std::make_unique<O>(groups, options);
 }
 const std::vector<OptimizerEntry>& optimizers() {
-  static const std::vector<OptimizerEntry> all{{"sgd", make_as<SGD>},
-                                               {"rmsprop", make_as<RMSprop>},
-                                               {"adagrad", make_as<Adagrad>},
-                                               {"adam", make_as<Adam>},
-                                               {"adamw", make_as<AdamW>}};
+  static const std::vector<OptimizerEntry> all{{"SGD", make_as<SGD>},
+                                               {"RMSprop", make_as<RMSprop>},
+                                               {"Adagrad", make_as<Adagrad>},
+                                               {"Adam", make_as<Adam>},
+                                               {"AdamW", make_as<AdamW>}};
   return all;
 }
 

@@ -9,7 +9,7 @@
 
 namespace hebb::optim {
 
-/// "sgd", "rmsprop", "adagrad", "adam", "adamw": the names make_optimizer takes.
+/// The names make_optimizer takes: PyTorch's class names, SGD, RMSprop, Adagrad, Adam, AdamW.
 const std::vector<std::string>& optimizer_names();
 /// The names make_scheduler takes: PyTorch's class names.
 const std::vector<std::string>& scheduler_names();

@@ -14,6 +14,7 @@
 #include "hebb/core/parallel.h"
 #include "hebb/core/version.h"
 #include "hebb/io/file.h"
+#include "hebb/io/safetensors.h"
 #include "hebb/op/dispatch.h"
 #include "hebb/ops/random.h"
 #include "hebb/train/callbacks.h"
@@ -49,16 +50,6 @@ json read_info(const Folder& folder) {
   }
 }
 
-json result_to_json(const RunResult& r) {
-  return {{"epochs", r.epochs},
-          {"train_loss", number(r.train_loss)},
-          {"val_loss", number(r.val_loss)},
-          {"val_accuracy", number(r.val_accuracy)},
-          {"test_loss", number(r.test_loss)},
-          {"test_accuracy", number(r.test_accuracy)},
-          {"seconds", r.seconds},
-          {"samples_per_s", r.samples_per_s}};
-}
 RunResult result_from_json(const json& j, const std::string& folder) {
   RunResult r;
   r.folder = folder;
@@ -124,6 +115,19 @@ void resume_options(RunOptions& o, const json& info, const std::string& file) {
   o.log_steps = recorded.value("log_steps", false);
 }
 
+// Whether there is a complete checkpoint to go on from. One that a failing disk has cut is none: training is
+// repeatable, so that starting over loses nothing but time.
+bool has_checkpoint(const Folder& folder, const RunOptions& o) {
+  if (!fs::exists(folder.last())) return false;
+  try {
+    io::load_safetensors(folder.last());
+    return true;
+  } catch (const Error& e) {
+    if (o.say) o.say(fmt::format("no complete checkpoint, starting over ({})", e.what()));
+    return false;
+  }
+}
+
 void make_folder(const Folder& folder) {
   std::error_code error;
   fs::create_directories(folder.path / "last", error);
@@ -164,6 +168,18 @@ void check_fit(nn::AnyModule& net, const Recipe& recipe, const data::Splits& dat
 
 }  // namespace
 
+std::string to_json(const RunResult& r) {
+  return json{{"epochs", r.epochs},
+              {"train_loss", number(r.train_loss)},
+              {"val_loss", number(r.val_loss)},
+              {"val_accuracy", number(r.val_accuracy)},
+              {"test_loss", number(r.test_loss)},
+              {"test_accuracy", number(r.test_accuracy)},
+              {"seconds", r.seconds},
+              {"samples_per_s", r.samples_per_s}}
+      .dump();
+}
+
 data::Splits load_data(const Recipe& recipe) {
   const auto& d = recipe.data;
   const data::SourceOptions o{.val_fraction = d.val_fraction,
@@ -194,7 +210,7 @@ RunResult train(const Recipe& recipe, const RunOptions& given) {
 
   manual_seed(recipe.train.seed);
   nn::AnyModule net = recipe.build();
-  const bool goes_on = !options.resume.empty() && fs::exists(folder.last());
+  const bool goes_on = !options.resume.empty() && has_checkpoint(folder, options);
   if (!options.init.empty() && !goes_on) load_weights(options.init, *net);
   const data::Splits data = load_data(recipe);
   const Task task = task_of(recipe.loss.type, data.num_classes > 0);
@@ -245,8 +261,8 @@ RunResult train(const Recipe& recipe, const RunOptions& given) {
   io::write_file_atomic(folder.info(), info.dump(2) + "\n", "train");
   io::write_file_atomic(folder.recipe(), recipe.to_toml(),
                         "train");  // last: all that a resumed run needs is there
-  if (options.on_begin)
-    options.on_begin(fmt::format(
+  if (options.say)
+    options.say(fmt::format(
         "{} on {}: {} parameters, {} training, {} validation and {} test samples, {} thread{}", recipe.name,
         data.name, net->num_parameters(), data.train->size(), data.val ? data.val->size() : 0,
         data.test ? data.test->size() : 0, num_threads(), num_threads() == 1 ? "" : "s"));
@@ -289,7 +305,7 @@ RunResult train(const Recipe& recipe, const RunOptions& given) {
   }
   info["finished"] = true;
   info["best_epoch"] = p.best_epoch;
-  info["result"] = result_to_json(r);
+  info["result"] = json::parse(to_json(r));
   io::write_file_atomic(folder.info(), info.dump(2) + "\n", "train");
   return r;
 }

@@ -21,7 +21,7 @@ struct RunOptions {
   bool log_steps = false;
   bool quiet = false;                        ///< no progress on stderr
   const std::atomic<int>* signal = nullptr;  ///< interrupts the run after the step in which it is above 0
-  std::function<void(const std::string&)> on_begin;  ///< is told what is about to be trained, in one line
+  std::function<void(const std::string&)> say;  ///< is told in a line each what is trained and what is odd
 };
 
 /// What came of a run.
@@ -34,6 +34,9 @@ struct RunResult {
   bool interrupted = false;
   bool was_finished = false;  ///< resumed a run that was finished: nothing was done
 };
+
+/// What came of it, as a JSON object of the fields' names; null for NaN.
+std::string to_json(const RunResult& result);
 
 /// The recipe that a run's folder records; none if the run did not come as far as that.
 std::optional<Recipe> recorded_recipe(const std::string& folder);

@@ -17,7 +17,6 @@ class Census final : public nn::MemberVisitor {
  public:
   struct Entry {
     std::string path;
-    bool training = true;
     bool has_children = false;
     std::vector<Tensor> parameters;
   };
@@ -27,10 +26,6 @@ class Census final : public nn::MemberVisitor {
   const Entry* find(const nn::Module& m) const {
     const auto it = entries_.find(&m);
     return it == entries_.end() ? nullptr : &it->second;
-  }
-  // Puts every module back into the mode that it was in. Parents come first: their mode spreads downwards.
-  void restore_modes() const {
-    for (nn::Module* m : order_) m->train(entries_.at(m).training);
   }
 
   void parameter(std::string_view, nn::Parameter& p) override {
@@ -46,15 +41,13 @@ class Census final : public nn::MemberVisitor {
  private:
   void visit(std::string path, nn::Module& m) {
     if (entries_.contains(&m)) return;  // shared: the first path stands
-    entries_[&m] = {std::move(path), m.is_training(), false, {}};
-    order_.push_back(&m);
+    entries_[&m] = {std::move(path), false, {}};
     nn::Module* outer = std::exchange(owner_, &m);
     m.visit_members(*this);
     owner_ = outer;
   }
 
   nn::Module* owner_ = nullptr;
-  std::vector<nn::Module*> order_;
   std::unordered_map<const nn::Module*, Entry> entries_;
 };
 
@@ -162,12 +155,6 @@ class Recorder final : public Interpreter, public nn::detail::CallObserver {
   int64_t saved_bytes_ = 0;
 };
 
-// Restores the modes when it goes, also by an exception.
-struct ModeGuard {
-  const Census& census;
-  ~ModeGuard() { census.restore_modes(); }
-};
-
 // 61706 as "61,706".
 std::string grouped(int64_t n) {
   const std::string digits = std::to_string(n);
@@ -201,10 +188,9 @@ Summary summarize(nn::Module& module, const std::function<Tensor(const Tensor&)>
   Summary s;
   {
     const NoGrad no_grad;
-    const ModeGuard modes{census};
+    const nn::EvalScope eval(module);
     const InterpreterScope shapes(recorder, InterpreterScope::Place::base);
     const nn::detail::ObserverScope observe(recorder);
-    module.eval();
     const Tensor y = call(x);
     s.output = y.shape();
     s.receptive_field = recorder.field_of(y);

@@ -26,18 +26,6 @@ int64_t count_correct(const Tensor& output, const Tensor& target, Task task) {
   return n;
 }
 
-// Evaluation mode while it lives.
-class EvalScope {
- public:
-  explicit EvalScope(nn::Module& m) : m_(m), was_training_(m.is_training()) { m.eval(); }
-  ~EvalScope() { m_.train(was_training_); }
-  EvalScope(const EvalScope&) = delete;
-
- private:
-  nn::Module& m_;
-  bool was_training_;
-};
-
 bool better(const EpochLog& a, const EpochLog& b) {
   if (!std::isnan(a.val_loss)) {
     if (!std::isnan(a.val_accuracy) && a.val_accuracy != b.val_accuracy)
@@ -155,7 +143,7 @@ void Trainer::finish_epoch(data::DataLoader& train, data::DataLoader* val) {
 
 Metrics Trainer::evaluate(data::DataLoader& loader) {
   const NoGrad no_grad;
-  const EvalScope eval(net_);
+  const nn::EvalScope eval(net_);
   notify(&Callback::on_evaluate_begin);
   loader.start(0);
   double loss_sum = 0;
@@ -175,7 +163,7 @@ Metrics Trainer::evaluate(data::DataLoader& loader) {
 
 Tensor Trainer::predict(data::DataLoader& loader) {
   const NoGrad no_grad;
-  const EvalScope eval(net_);
+  const nn::EvalScope eval(net_);
   notify(&Callback::on_predict_begin);
   loader.start(0);
   std::vector<Tensor> outputs;

@@ -20,7 +20,7 @@ namespace {
 using Values = std::vector<double>;
 
 Values list(const Tensor& t) { return t.to_vector<double>(); }
-Tensor leaf(std::initializer_list<double> v) { return tensor(v, f64).requires_grad_(); }
+Tensor leaf(const Literal& v) { return tensor(v, f64).requires_grad_(); }
 
 TEST(Backward, AddsToWhatIsThere) {
   const Tensor x = leaf({1, -2, 3});

@@ -21,13 +21,13 @@
 namespace hebb {
 namespace {
 
-using testing::direction;
+using test_support::direction;
 using Tensors = std::vector<Tensor>;
 using Args = std::span<const Tensor>;
 using Values = std::vector<double>;
 
 Values list(const Tensor& t) { return t.to_vector<double>(); }
-Tensor f64s(std::initializer_list<double> v) { return tensor(v, f64); }
+Tensor f64s(const Literal& v) { return tensor(v, f64); }
 double dot(const Tensor& a, const Tensor& b) { return sum(a * b).item<double>(); }
 
 // <u, J t> by forward mode and <J^T u, t> by reverse mode are one number.

@@ -18,7 +18,7 @@ namespace {
 using Tensors = std::vector<Tensor>;
 using Args = std::span<const Tensor>;
 
-Tensor f64s(std::initializer_list<double> v) { return tensor(v, f64); }
+Tensor f64s(const Literal& v) { return tensor(v, f64); }
 
 // x^2, whose gradient is that of factor x^2, and that of it, scaled once more by `second`.
 struct WrongAttrs {

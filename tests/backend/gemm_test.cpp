@@ -138,7 +138,7 @@ void for_each_target(F fn) {
 }
 
 // Sanitizers take ten times as long: under them fewer of the cases are run.
-#ifdef __SANITIZE_ADDRESS__
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr int kStep = 9;
 #else
 constexpr int kStep = 1;

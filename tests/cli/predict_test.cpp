@@ -57,7 +57,7 @@ class Predict : public test::CliTest {
   /// Saves the first 20 test pictures, each changed by `change`, and counts those that are recognised.
   int recognised(const std::function<Tensor(std::vector<uint8_t>)>& change) const {
     const auto pixels = pictures(20).to_vector<uint8_t>();
-    std::string words = "predict run --json --top 1";
+    std::string words = "predict " + run_ + " --json --top 1";
     for (int i = 0; i < 20; ++i) {
       const std::string name = std::to_string(i) + ".png";
       io::save_png(path(name), change({pixels.begin() + i * 784, pixels.begin() + (i + 1) * 784}));
@@ -73,6 +73,7 @@ class Predict : public test::CliTest {
     return right;
   }
 
+  std::string run_ = "run";
   static inline std::string shared_;
   static inline nlohmann::json trained_;
 };
@@ -87,6 +88,16 @@ Tensor on_sheet(const Tensor& picture, int64_t h, int64_t w, int64_t top, int64_
   for (int64_t y = 0; y < size; ++y)
     for (int64_t x = 0; x < size; ++x) sheet[(top + y) * w + left + x] = p[y * size + x];
   return gray(sheet, h, w);
+}
+
+TEST_F(Predict, DigitsLearntFromAFolderAreCentredToo) {
+  std::filesystem::copy(shared_ + "/run", path("from_folder"), std::filesystem::copy_options::recursive);
+  std::string recipe = read("from_folder/recipe.toml");
+  const size_t at = recipe.find("name = \"mnist\"");
+  ASSERT_NE(at, std::string::npos);
+  file("from_folder/recipe.toml", recipe.replace(at, 14, "name = \"some/folder\""));
+  run_ = "from_folder";
+  EXPECT_GE(recognised([](auto v) { return on_sheet(gray(v, 28, 28), 64, 90, 2, 55, 0); }), 19);
 }
 
 TEST_F(Predict, DigitsAreRecognisedHoweverTheyAreDrawn) {

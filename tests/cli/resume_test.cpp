@@ -133,6 +133,18 @@ TEST_F(ResumeCommand, WithoutACheckpointARunStartsOver) {
   expect_equal_runs("new", "whole");
 }
 
+TEST_F(ResumeCommand, WithACutCheckpointARunStartsOver) {
+  ok("train net.toml --log-steps --out whole");
+  ok("train net.toml --log-steps --out a");
+  auto info = json_file("a/run.json");
+  info["finished"] = false;
+  file("a/run.json", info.dump());
+  const std::string checkpoint = read("a/last/checkpoint.safetensors");
+  file("a/last/checkpoint.safetensors", checkpoint.substr(0, checkpoint.size() / 2));
+  EXPECT_THAT(ok("train --resume a").err, HasSubstr("no complete checkpoint, starting over"));
+  expect_equal_runs("a", "whole");
+}
+
 TEST_F(ResumeCommand, AFolderOfOtherFilesIsNoRun) {
   const auto before = snapshot("digits");
   EXPECT_THAT(error("train net.toml --resume digits"),

@@ -79,16 +79,16 @@ TEST_F(Usage, NumbersOutOfRangeAreErrors) {
   EXPECT_THAT(error("train net.toml --threads two", 2), HasSubstr("--threads"));
   EXPECT_THAT(error("predict a b.png --top 0", 2), HasSubstr("--top"));
   EXPECT_THAT(error("train net.toml --batch-size 0 --out a"),
-              HasSubstr("train.batch_size: expected a whole number of at least 1, found 0"));
+              HasSubstr("--batch-size: expected a whole number of at least 1, found 0"));
   EXPECT_THAT(error("train net.toml --batch-size 2.5 --out a"),
-              HasSubstr("train.batch_size: expected a whole"));
+              HasSubstr("--batch-size: expected a whole"));
   EXPECT_THAT(error("train net.toml --lr -0.1 --out a"),
-              HasSubstr("optimizer.lr: expected at least 0, found -0.1"));
-  EXPECT_THAT(error("train net.toml --lr fast --out a"), HasSubstr("optimizer.lr: expected a number"));
+              HasSubstr("--lr: expected at least 0, found -0.1"));
+  EXPECT_THAT(error("train net.toml --lr fast --out a"), HasSubstr("--lr: expected a number"));
   EXPECT_THAT(error("train net.toml --epochs 0 --out a"),
-              HasSubstr("train.epochs: expected a whole number of at least 1"));
+              HasSubstr("--epochs: expected a whole number of at least 1"));
   EXPECT_THAT(error("train net.toml --seed -1 --out a"),
-              HasSubstr("train.seed: expected a whole number of at least 0"));
+              HasSubstr("--seed: expected a whole number of at least 0"));
   EXPECT_FALSE(exists("a"));
 }
 
@@ -98,7 +98,7 @@ TEST_F(Usage, MisspeltNamesGetASuggestion) {
   EXPECT_THAT(error("summary lenet"), HasSubstr("did you mean 'lenet5'?"));
   EXPECT_THAT(
       error("train net.toml --optimizer Adm"),
-      AllOf(HasSubstr("optimizer.type: unknown optimizer \"Adm\""), HasSubstr("did you mean 'adam'?")));
+      AllOf(HasSubstr("--optimizer: unknown optimizer \"Adm\""), HasSubstr("did you mean 'Adam'?")));
   EXPECT_THAT(error("train net.toml --set train.epoch=3"), HasSubstr("did you mean 'epochs'?"));
   EXPECT_THAT(error("train net.toml --set epochs"), HasSubstr("expected KEY=VALUE, got epochs"));
   EXPECT_THAT(error("train net.toml --data minst"), HasSubstr("(mnist, blobs, circles, moons, spiral, xor)"));

@@ -1,5 +1,5 @@
-// What the tests of readers and writers share: a folder of their own, files made of given bytes, and the text
-// of an Error. Checksums are computed here, plainly, so that no library checks itself.
+// What the tests of readers and writers share: a folder of their own, and files made of given bytes.
+// Checksums are computed here, plainly, so that no library checks itself.
 #pragma once
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -18,9 +18,11 @@
 
 #include "hebb/core/error.h"
 #include "hebb/core/tensor.h"
+#include "tests/support/throws.h"
 
 namespace hebb::io::test {
 
+using test_support::error_of;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -63,18 +65,6 @@ inline std::string bytes_of_file(const std::string& path) {
 inline std::string fixture(const std::string& name) {
   const char* root = std::getenv("HEBB_SOURCE_DIR");
   return std::string(root ? root : ".") + "/tests/io/fixtures/" + name;
-}
-
-/// The text of the Error that `f` throws; fails the test if there is none.
-template <class F>
-std::string error_of(F&& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  ADD_FAILURE() << "expected an Error, got none";
-  return "";
 }
 
 /// A string that may hold zero bytes, from a literal.

@@ -181,7 +181,7 @@ TEST(Module, ModulesThatCannotBeCopiedWorkButDoNotClone) {
 
 TEST(Module, AnUnnamedParameterIsFound) {
   Forgetful net;
-  const std::string message = hebb::testing::error_of([&] { net.parameters(); });
+  const std::string message = hebb::test_support::error_of([&] { net.parameters(); });
   EXPECT_NE(message.find("[Forgetful] expected every parameter and buffer in HEBB_MEMBERS"),
             std::string::npos)
       << message;
@@ -246,7 +246,7 @@ TEST(Module, PrintsAsPytorchDoes) {
 
 TEST(Module, ErrorsSayWhereInTheNetwork) {
   LeNet net;
-  const std::string message = hebb::testing::error_of([&] { net(ones({2, 3, 28, 28})); });
+  const std::string message = hebb::test_support::error_of([&] { net(ones({2, 3, 28, 28})); });
   EXPECT_TRUE(message.ends_with(", in LeNet.conv1")) << message;
   EXPECT_TRUE(message.starts_with("[conv2d] expected ")) << message;
   Sequential chain{Sequential{Linear{2, 3}, BatchNorm2d{4}}, ReLU{}};

@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <thread>
 
 #include "hebb/autograd/grad.h"
 #include "hebb/core/parallel.h"
@@ -26,10 +25,6 @@ namespace {
 
 using detail::kernel_cache_stats;
 
-template <class F>
-void on_a_fresh_thread(F&& fn) {
-  std::thread(fn).join();
-}
 // How many kernels `fn` makes the cache build.
 template <class F>
 int64_t built_by(F&& fn) {
@@ -38,11 +33,11 @@ int64_t built_by(F&& fn) {
   return kernel_cache_stats().built - before;
 }
 Tensor matrix(int64_t rows, int64_t columns, DType type = f32) {
-  return testing::direction({rows, columns}, static_cast<uint64_t>(rows), type);
+  return test_support::direction({rows, columns}, static_cast<uint64_t>(rows), type);
 }
 
 TEST(KernelCache, BuildsOnceForEachCall) {
-  on_a_fresh_thread([] {
+  test_support::on_fresh_thread([] {
     const Tensor a = matrix(4, 5), b = matrix(5, 3);
     EXPECT_EQ(built_by([&] { matmul(a, b); }), 1);
     const Tensor c = a * a, d = b * b;
@@ -58,7 +53,7 @@ TEST(KernelCache, BuildsOnceForEachCall) {
 }
 
 TEST(KernelCache, KeepsKernelsForEachNumberOfThreads) {
-  on_a_fresh_thread([] {
+  test_support::on_fresh_thread([] {
     const Tensor a = matrix(4, 5);
     const int threads = num_threads();
     sum(a);
@@ -73,7 +68,7 @@ TEST(KernelCache, KeepsKernelsForEachNumberOfThreads) {
 }
 
 TEST(KernelCache, IsBoundedAndStaysRight) {
-  on_a_fresh_thread([] {
+  test_support::on_fresh_thread([] {
     const int64_t capacity = kernel_cache_stats().capacity;
     EXPECT_EQ(kernel_cache_stats().size, 0);
     const int64_t calls = 2 * capacity;
@@ -87,9 +82,9 @@ TEST(KernelCache, IsBoundedAndStaysRight) {
 }
 
 TEST(KernelCache, BelongsToAThread) {
-  on_a_fresh_thread([] {
+  test_support::on_fresh_thread([] {
     sum(matrix(2, 2));
-    on_a_fresh_thread([] { EXPECT_EQ(kernel_cache_stats().size, 0); });
+    test_support::on_fresh_thread([] { EXPECT_EQ(kernel_cache_stats().size, 0); });
     EXPECT_EQ(kernel_cache_stats().size, 1);
   });
 }
@@ -115,7 +110,7 @@ TEST(Backends, AreChosenByScopes) {
       EXPECT_NE(product(), exact);
     }
     EXPECT_EQ(product(), exact);
-    on_a_fresh_thread([&] { EXPECT_NE(product(), exact) << "a scope holds for its thread"; });
+    test_support::on_fresh_thread([&] { EXPECT_NE(product(), exact) << "a scope holds for its thread"; });
     EXPECT_ERROR(BackendScope("none"), "[BackendScope] expected one of cpu, reference, got \"none\"");
     EXPECT_EQ(product(), exact) << "a name that is not known changes nothing";
   }
@@ -143,7 +138,7 @@ TEST(Interpreters, StandOnAStack) {
       const InterpreterScope second(inner, InterpreterScope::Place::top);
       EXPECT_EQ(top_interpreter(), &inner);
       EXPECT_TRUE(exp(x).requires_grad()) << "the tape stands below";
-      on_a_fresh_thread([&] { EXPECT_EQ(top_interpreter(), nullptr); });
+      test_support::on_fresh_thread([&] { EXPECT_EQ(top_interpreter(), nullptr); });
     }
     EXPECT_EQ(top_interpreter(), &outer);
     sum(x);

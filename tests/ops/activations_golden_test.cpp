@@ -6,7 +6,7 @@
 #include "hebb/ops/elementwise.h"
 #include "tests/support/golden.h"
 
-namespace hebb::testing {
+namespace hebb::test_support {
 namespace {
 
 using Unary = Tensor (*)(const Tensor&);
@@ -101,4 +101,4 @@ TEST(ActivationsGoldenTest, EqualPyTorchInF32) {
 }
 
 }  // namespace
-}  // namespace hebb::testing
+}  // namespace hebb::test_support

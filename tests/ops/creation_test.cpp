@@ -57,8 +57,18 @@ TEST(Creation, Literals) {
   EXPECT_EQ(tensor({1, 2, 3}).shape(), (Shape{3}));
   EXPECT_EQ(tensor({{1, 2, 3}, {4, 5, 6}}).shape(), (Shape{2, 3}));
   EXPECT_EQ(tensor({1.5, 2}, i64).dtype(), i64);
+  EXPECT_EQ(tensor({{1}, {2}}).shape(), (Shape{2, 1}));
+  EXPECT_EQ(tensor({7}).shape(), (Shape{1}));
+  EXPECT_EQ(tensor({{{1, 2}, {3, 4}, {5, 6}}}).shape(), (Shape{1, 3, 2}));
+  EXPECT_EQ(list(tensor({{{1, 2}, {3, 4}}, {{5, 6}, {7, 8}}})), (Values{1, 2, 3, 4, 5, 6, 7, 8}));
+  EXPECT_EQ(tensor({}).shape(), (Shape{0}));
+  EXPECT_EQ(tensor({{}, {}}).shape(), (Shape{2, 0}));
+  EXPECT_EQ(tensor(3).ndim(), 0);
   EXPECT_EQ(scalar(2).ndim(), 0);
   EXPECT_ERROR(tensor({{1, 2}, {3}}), "[tensor] expected rows of 2 values, got one of 1");
+  EXPECT_ERROR(tensor({{1, 2}, 3}), "[tensor] expected a list beside the others, got a number");
+  EXPECT_ERROR(tensor({3, {1, 2}}), "[tensor] expected a number beside the others, got a list");
+  EXPECT_ERROR(tensor({{{{{{{{{1}}}}}}}}}), "[tensor] expected at most 8 dimensions, got more braces");
 }
 
 TEST(Creation, RefusesNegativeExtents) {

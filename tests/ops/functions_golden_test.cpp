@@ -20,7 +20,7 @@
 #include "hebb/ops/view.h"
 #include "tests/support/golden.h"
 
-namespace hebb::testing {
+namespace hebb::test_support {
 namespace {
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
@@ -276,4 +276,4 @@ TEST(FunctionsGoldenTest, EqualPyTorchInF32) {
 }
 
 }  // namespace
-}  // namespace hebb::testing
+}  // namespace hebb::test_support

@@ -22,7 +22,7 @@ namespace hebb {
 namespace {
 
 using ::testing::ElementsAre;
-using testing::error_of;
+using test_support::error_of;
 using ::testing::HasSubstr;
 
 std::vector<double> list(const Tensor& t) { return t.to_vector<double>(); }

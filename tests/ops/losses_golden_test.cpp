@@ -6,7 +6,7 @@
 #include "hebb/ops/view.h"
 #include "tests/support/golden.h"
 
-namespace hebb::testing {
+namespace hebb::test_support {
 namespace {
 
 GoldenFunctions losses() {
@@ -72,4 +72,4 @@ TEST(LossesGoldenTest, EqualPyTorchInF32) {
 }
 
 }  // namespace
-}  // namespace hebb::testing
+}  // namespace hebb::test_support

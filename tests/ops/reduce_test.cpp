@@ -24,7 +24,7 @@ namespace hebb {
 namespace {
 
 using ::testing::ElementsAre;
-using testing::error_of;
+using test_support::error_of;
 using ::testing::HasSubstr;
 using ::testing::Pointwise;
 
@@ -32,7 +32,7 @@ constexpr double kInf = std::numeric_limits<double>::infinity();
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 std::vector<double> list(const Tensor& t) { return t.to_vector<double>(); }
-Tensor f64s(std::initializer_list<double> v) { return tensor(v, f64); }
+Tensor f64s(const Literal& v) { return tensor(v, f64); }
 
 /// The gradient of sum(fn(x)) with respect to x.
 template <class F>

@@ -135,15 +135,15 @@ TEST(DivisionByZero, OfFloatsFollowsIeee) {
 
 TEST(DivisionByZero, OfIntegersThrows) {
   const Tensor x = tensor({1, 2}, i64);
-  EXPECT_THAT(testing::error_of([&] { floor_divide(x, 0); }), HasSubstr("expected a divisor other than 0"));
-  EXPECT_THAT(testing::error_of([&] { remainder(x, 0); }), HasSubstr("expected a divisor other than 0"));
+  EXPECT_THAT(test_support::error_of([&] { floor_divide(x, 0); }), HasSubstr("expected a divisor other than 0"));
+  EXPECT_THAT(test_support::error_of([&] { remainder(x, 0); }), HasSubstr("expected a divisor other than 0"));
 }
 
 TEST(Division, RoundsDown) {
-  const auto a = {7., -7., 7., -7.}, b = {2., 2., -2., -2.};
   for (const DType t : {f32, f64, i32, i64}) {
-    expect(floor_divide(tensor(a, t), tensor(b, t)), {3, -4, -4, 3});
-    expect(remainder(tensor(a, t), tensor({3, 3, -3, -3}, t)), {1, 2, -2, -1});
+    const Tensor a = tensor({7, -7, 7, -7}, t), b = tensor({2, 2, -2, -2}, t);
+    expect(floor_divide(a, b), {3, -4, -4, 3});
+    expect(remainder(a, tensor({3, 3, -3, -3}, t)), {1, 2, -2, -1});
   }
 }
 
@@ -200,10 +200,10 @@ TEST(Empty, Reductions) {
 
 TEST(Empty, HasNoLargestElement) {
   const Tensor x = zeros({0, 3});
-  EXPECT_THAT(testing::error_of([&] { max(x); }), HasSubstr("[amax] expected"));
-  EXPECT_THAT(testing::error_of([&] { min(x); }), HasSubstr("[amin] expected"));
-  EXPECT_THAT(testing::error_of([&] { max(x, 0); }), HasSubstr("[max] expected"));
-  EXPECT_THAT(testing::error_of([&] { argmax(x); }), HasSubstr("[argmax] expected"));
+  EXPECT_THAT(test_support::error_of([&] { max(x); }), HasSubstr("[amax] expected"));
+  EXPECT_THAT(test_support::error_of([&] { min(x); }), HasSubstr("[amin] expected"));
+  EXPECT_THAT(test_support::error_of([&] { max(x, 0); }), HasSubstr("[max] expected"));
+  EXPECT_THAT(test_support::error_of([&] { argmax(x); }), HasSubstr("[argmax] expected"));
 }
 
 TEST(Empty, GoesThroughOps) {

@@ -17,7 +17,7 @@ namespace hebb {
 namespace {
 
 using ::testing::ElementsAre;
-using testing::error_of;
+using test_support::error_of;
 using ::testing::HasSubstr;
 using ::testing::IsNan;
 

@@ -5,7 +5,7 @@
 
 #include "tests/support/table_test.h"
 
-namespace hebb::testing {
+namespace hebb::test_support {
 namespace {
 
 class Errors : public TableTest {};
@@ -66,4 +66,4 @@ HEBB_FOR_THE_TABLE(Errors);
 HEBB_FOR_THE_TABLE(Attributes);
 
 }  // namespace
-}  // namespace hebb::testing
+}  // namespace hebb::test_support

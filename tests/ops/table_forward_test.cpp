@@ -1,7 +1,7 @@
 // Every op against its plain kernel: in each type, layout and degenerate size that its infer accepts.
 #include "tests/support/table_test.h"
 
-namespace hebb::testing {
+namespace hebb::test_support {
 namespace {
 
 class Forward : public TableTest {};
@@ -68,4 +68,4 @@ TEST_P(Forward, ShapesAreKnownWithoutValues) {
 HEBB_FOR_THE_TABLE(Forward);
 
 }  // namespace
-}  // namespace hebb::testing
+}  // namespace hebb::test_support

@@ -3,7 +3,7 @@
 #include "tests/support/op_gradients.h"
 #include "tests/support/table_test.h"
 
-namespace hebb::testing {
+namespace hebb::test_support {
 namespace {
 
 class Gradients : public TableTest {};
@@ -19,8 +19,7 @@ TEST_P(Gradients, OfStridedOperandsEqualThoseOfDenseOnes) {
       std::vector<Tensor> inputs, leaves, out;
       for (const Tensor& t : call.inputs) {
         inputs.push_back(laid_out(t, form).detach());
-        if (is_float(t.dtype()) && !(call.op->constant_inputs >> (inputs.size() - 1) & 1u))
-          leaves.push_back(inputs.back().requires_grad_());
+        if (takes_gradient(call, inputs.size() - 1)) leaves.push_back(inputs.back().requires_grad_());
       }
       std::vector<Tensor> results, u;
       for (const Tensor& t : apply(*call.op, call.attrs, inputs)) {
@@ -47,7 +46,7 @@ TEST_P(Gradients, OfEmptyTensorsHaveTheirShape) {
       std::vector<Tensor> inputs = call.inputs, leaves, results, u;
       for (size_t i = 0; i < inputs.size(); ++i) {
         Tensor& t = inputs[i];
-        if (!is_float(t.dtype()) || call.op->constant_inputs >> i & 1u) continue;
+        if (!takes_gradient(call, i)) continue;
         t = t.detach().requires_grad_();
         leaves.push_back(t);
       }
@@ -73,4 +72,4 @@ TEST_P(Gradients, OfEmptyTensorsHaveTheirShape) {
 HEBB_FOR_THE_TABLE(Gradients);
 
 }  // namespace
-}  // namespace hebb::testing
+}  // namespace hebb::test_support

@@ -2,7 +2,7 @@
 #include "tests/support/op_gradients.h"
 #include "tests/support/table_test.h"
 
-namespace hebb::testing {
+namespace hebb::test_support {
 namespace {
 
 class ForwardMode : public TableTest {};
@@ -14,4 +14,4 @@ TEST_P(ForwardMode, IsDifferentiableItself) { for_each_sample(check_gradient_of_
 HEBB_FOR_THE_TABLE(ForwardMode);
 
 }  // namespace
-}  // namespace hebb::testing
+}  // namespace hebb::test_support

@@ -2,7 +2,7 @@
 #include "tests/support/op_gradients.h"
 #include "tests/support/table_test.h"
 
-namespace hebb::testing {
+namespace hebb::test_support {
 namespace {
 
 class SecondGradients : public TableTest {};
@@ -12,4 +12,4 @@ TEST_P(SecondGradients, EqualCentralDifferencesOfTheGradient) { for_each_sample(
 HEBB_FOR_THE_TABLE(SecondGradients);
 
 }  // namespace
-}  // namespace hebb::testing
+}  // namespace hebb::test_support

@@ -1,21 +1,13 @@
 // Every op on every instruction set that this processor has, and on any number of threads.
-#include <thread>
 
 #include "hebb/backend/cpu/cpu_backend.h"
 #include "hebb/core/parallel.h"
 #include "tests/support/table_test.h"
 
-namespace hebb::testing {
+namespace hebb::test_support {
 namespace {
 
 class Targets : public TableTest {};
-
-// Prepared kernels are cached by thread and keep the instruction set they were made for: each set gets a
-// thread of its own.
-template <class F>
-void on_fresh_thread(F&& fn) {
-  std::thread(fn).join();
-}
 
 TEST_P(Targets, EqualsThePlainKernelOnEachInstructionSet) {
   for (const std::string& target : cpu_targets()) {
@@ -67,4 +59,4 @@ HEBB_FOR_THE_TABLE(Targets);
 HEBB_FOR_THE_TABLE(Threads);
 
 }  // namespace
-}  // namespace hebb::testing
+}  // namespace hebb::test_support

@@ -103,7 +103,7 @@ std::unique_ptr<LRScheduler> make_composite(const std::string& key, Optimizer& o
 TEST(LRSchedulerTest, SchedulesOfSchedulesEqualPyTorchAndResume) {
   const Golden want;
   for (const std::string key : {"sequential", "sequential_steps", "chained"}) {
-    const auto optimizer = two_groups("sgd", {{"lr", 0.3}}), again = two_groups("sgd", {{"lr", 0.3}});
+    const auto optimizer = two_groups("SGD", {{"lr", 0.3}}), again = two_groups("SGD", {{"lr", 0.3}});
     const auto scheduler = make_composite(key, *optimizer), resumed = make_composite(key, *again);
     run(want, key, *scheduler, 0, 64);
     resumed->load_state(scheduler->state());

@@ -225,25 +225,25 @@ TEST(OptimizerTest, MakesByNameAndSuggests) {
   EXPECT_EQ(make_optimizer("AdamW", p, {{"lr", 0.5}})->lr(), 0.5);
   EXPECT_EQ(
       error_of([&] { make_optimizer("adan", p); }),
-      "unknown optimizer 'adan', did you mean 'adam'? Expected one of: sgd, rmsprop, adagrad, adam, adamw");
+      "unknown optimizer 'adan', did you mean 'Adam'? Expected one of: SGD, RMSprop, Adagrad, Adam, AdamW");
   EXPECT_EQ(
       error_of([&] {
         make_optimizer("sgd", p, {{"momentun", 0.9}});
       }),
-      "[sgd] unknown option 'momentun', did you mean 'momentum'? Expected one of: lr, momentum, dampening, "
+      "[SGD] unknown option 'momentun', did you mean 'momentum'? Expected one of: lr, momentum, dampening, "
       "weight_decay, nesterov, maximize");
   EXPECT_EQ(error_of([&] {
-              make_optimizer("sgd", p, {{"nesterov", 1}});
+              make_optimizer("SGD", p, {{"nesterov", 1}});
             }),
-            "[sgd] nesterov: expected true or false, got 1");
+            "[SGD] nesterov: expected true or false, got 1");
   EXPECT_EQ(error_of([&] {
               make_optimizer("sgd", p, {{"lr", "fast"}});
             }),
-            "[sgd] lr: expected a number, got \"fast\"");
+            "[SGD] lr: expected a number, got \"fast\"");
   EXPECT_EQ(error_of([&] {
-              make_optimizer("adam", p, {{"betas", 0.9}});
+              make_optimizer("Adam", p, {{"betas", 0.9}});
             }),
-            "[adam] betas: expected a list of two numbers, got 0.9");
+            "[Adam] betas: expected a list of two numbers, got 0.9");
 }
 
 }  // namespace

@@ -11,7 +11,7 @@
 #include "hebb/io/safetensors.h"
 #include "tests/support/op_driver.h"
 
-namespace hebb::testing {
+namespace hebb::test_support {
 namespace {
 
 void dump(const std::string& path) {
@@ -43,14 +43,14 @@ void dump(const std::string& path) {
 }
 
 }  // namespace
-}  // namespace hebb::testing
+}  // namespace hebb::test_support
 
 int main(int argc, char** argv) try {
   if (argc != 2) {
     std::cerr << "usage: dump_samples FILE.safetensors\n";
     return 2;
   }
-  hebb::testing::dump(argv[1]);
+  hebb::test_support::dump(argv[1]);
 } catch (const std::exception& e) {
   std::cerr << "dump_samples: " << e.what() << '\n';
   return 1;

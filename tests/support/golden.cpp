@@ -12,7 +12,7 @@
 #include "hebb/ops/elementwise.h"
 #include "hebb/ops/view.h"
 
-namespace hebb::testing {
+namespace hebb::test_support {
 namespace {
 
 Tensor upstream(const Tensor& y) {
@@ -113,4 +113,4 @@ void expect_golden(const io::SafeTensors& golden, const GoldenFunctions& functio
   }
 }
 
-}  // namespace hebb::testing
+}  // namespace hebb::test_support

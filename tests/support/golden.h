@@ -9,7 +9,7 @@
 
 #include "hebb/io/safetensors.h"
 
-namespace hebb::testing {
+namespace hebb::test_support {
 
 /// A file of tests/golden.
 io::SafeTensors golden_file(const std::string& name);
@@ -25,4 +25,4 @@ using GoldenFunctions = std::map<std::string, std::function<Out(In)>>;
 void expect_golden(const io::SafeTensors& golden, const GoldenFunctions& functions, DType type,
                    double tolerance, std::optional<double> scale = {});
 
-}  // namespace hebb::testing
+}  // namespace hebb::test_support

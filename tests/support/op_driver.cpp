@@ -8,7 +8,7 @@
 
 #include "hebb/core/rng.h"
 
-namespace hebb::testing {
+namespace hebb::test_support {
 namespace {
 
 Tensor dense_copy(const Tensor& t, DType type) {
@@ -128,6 +128,10 @@ Call laid_out(const Call& call, Form form) {
 
 Call call_of(const OpDef& op, const Sample& sample) {
   return {&op, std::string(op.name) + "/" + sample.name, make_sample_inputs(sample.inputs), sample.attrs};
+}
+
+bool takes_gradient(const Call& call, size_t input) {
+  return is_float(call.inputs[input].dtype()) && !(call.op->constant_inputs >> input & 1u);
 }
 
 Call with_type(const Call& call, DType type) {
@@ -362,4 +366,4 @@ Tensor direction(const Shape& shape, uint64_t number, DType type) {
   return store(shape, type, v);
 }
 
-}  // namespace hebb::testing
+}  // namespace hebb::test_support

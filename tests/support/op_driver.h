@@ -4,13 +4,14 @@
 #pragma once
 #include <optional>
 #include <string>
+#include <thread>
 #include <variant>
 #include <vector>
 
 #include "hebb/op/dispatch.h"
 #include "hebb/op/op.h"
 
-namespace hebb::testing {
+namespace hebb::test_support {
 
 /// One call of an op, and how a failing line names it: "conv2d/strided, reversed, bf16".
 struct Call {
@@ -49,8 +50,17 @@ std::vector<Call> degenerate(const Call& call);
 /// Each extent enlarged in turn, so that the largest operand has about `elements` elements.
 std::vector<Call> enlarged(const Call& call, int64_t elements);
 
+/// Whether an input is of floating type and one that the op may be differentiated by.
+bool takes_gradient(const Call& call, size_t input);
 /// True if infer accepts the call.
 bool accepted(const Call& call);
+
+/// Runs `fn` where nothing is cached: prepared kernels belong to a thread and keep the instruction set that
+/// they were made for.
+template <class F>
+void on_fresh_thread(F&& fn) {
+  std::thread(fn).join();
+}
 
 /// What a call gives: its outputs, or the message of its Error.
 using Result = std::variant<std::vector<Tensor>, std::string>;
@@ -74,4 +84,4 @@ std::string values_differ(const Tensor& got, const Tensor& want, double toleranc
 /// A deterministic tensor of values in [-1, 1): upstream gradients, tangents.
 Tensor direction(const Shape& shape, uint64_t number, DType type = f64);
 
-}  // namespace hebb::testing
+}  // namespace hebb::test_support

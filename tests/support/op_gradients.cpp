@@ -5,7 +5,7 @@
 #include "hebb/autograd/grad.h"
 #include "hebb/ops/creation.h"
 
-namespace hebb::testing {
+namespace hebb::test_support {
 namespace {
 
 std::vector<Tensor> apply_call(const Call& call, std::span<const Tensor> inputs) {
@@ -17,7 +17,7 @@ std::vector<Tensor> apply_call(const Call& call, std::span<const Tensor> inputs)
 struct Leaves {
   explicit Leaves(const Call& call) : inputs(call.inputs) {
     for (size_t i = 0; i < inputs.size(); ++i) {
-      if (!is_float(inputs[i].dtype()) || call.op->constant_inputs >> i & 1u) continue;
+      if (!takes_gradient(call, i)) continue;
       inputs[i] = inputs[i].detach().requires_grad_();
       leaves.push_back(inputs[i]);
       numbers.push_back(i);
@@ -47,7 +47,7 @@ Tensor or_zeros(const Tensor& t, const Tensor& like) {
 double dot(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
   double sum = 0;
   for (size_t i = 0; i < a.size(); ++i)
-    if (a[i].defined()) sum += testing::dot(a[i], b[i]);
+    if (a[i].defined()) sum += test_support::dot(a[i], b[i]);
   return sum;
 }
 
@@ -111,7 +111,7 @@ std::string check_gradient(const Call& sample) {
         size_t k = 0;
         const std::vector<Tensor> values = apply_call(call, call.inputs);
         for (size_t j = 0; j < out.size(); ++j)
-          if (out[j].requires_grad()) sum += testing::dot(values[j], u[k++]);
+          if (out[j].requires_grad()) sum += test_support::dot(values[j], u[k++]);
         return sum;
       });
     }
@@ -184,7 +184,7 @@ std::string check_forward_mode(const Call& sample) {
     for (size_t i = 0; i < l.leaves.size(); ++i) {
       if (!given[i]) continue;
       tangents[l.numbers[i]] = t[i];
-      want += testing::dot(or_zeros(pulled[i], l.leaves[i]), t[i]);
+      want += test_support::dot(or_zeros(pulled[i], l.leaves[i]), t[i]);
     }
     const auto [values, pushed] =
         jvp([&](std::span<const Tensor> in) { return apply_call(call, in); }, call.inputs, tangents);
@@ -195,7 +195,7 @@ std::string check_forward_mode(const Call& sample) {
       if (!(pushed[j].shape() == values[j].shape()) || pushed[j].dtype() != values[j].dtype())
         return line(call, "tangent", input, "expected that of the output's shape and type");
       for (const double x : pushed[j].to_vector<double>()) scale += std::abs(x);
-      got += testing::dot(pushed[j], u[k++]);
+      got += test_support::dot(pushed[j], u[k++]);
     }
     if (std::abs(got - want) <= 1e-11 * scale) return {};
     return line(call, "tangent", input,
@@ -250,4 +250,4 @@ std::string check_gradient_of_forward_mode(const Call& sample) {
   return {};
 }
 
-}  // namespace hebb::testing
+}  // namespace hebb::test_support

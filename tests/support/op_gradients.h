@@ -5,7 +5,7 @@
 
 #include "tests/support/op_driver.h"
 
-namespace hebb::testing {
+namespace hebb::test_support {
 
 /// The largest relative difference that central differences in f64 excuse.
 inline constexpr double kNumericTolerance = 2e-6;
@@ -44,4 +44,4 @@ std::string check_forward_mode(const Call& call);
 /// The gradient of <u, J t> against that of <J^T u, t>: forward mode is differentiable itself.
 std::string check_gradient_of_forward_mode(const Call& call);
 
-}  // namespace hebb::testing
+}  // namespace hebb::test_support

@@ -7,7 +7,7 @@
 #include "hebb/op/op.h"
 #include "tests/support/op_driver.h"
 
-namespace hebb::testing {
+namespace hebb::test_support {
 
 /// A suite with one test for each op of the table.
 class TableTest : public ::testing::TestWithParam<const OpDef*> {
@@ -37,9 +37,9 @@ inline std::string name_of_op(const ::testing::TestParamInfo<const OpDef*>& info
   return std::string(info.param->name);
 }
 
-}  // namespace hebb::testing
+}  // namespace hebb::test_support
 
 #define HEBB_FOR_THE_TABLE(suite)                                                                     \
   INSTANTIATE_TEST_SUITE_P(Table, suite,                                                              \
                            ::testing::ValuesIn(::hebb::op_table().begin(), ::hebb::op_table().end()), \
-                           ::hebb::testing::name_of_op)
+                           ::hebb::test_support::name_of_op)

@@ -1,4 +1,4 @@
-// EXPECT_ERROR(statement, text): the statement throws hebb::Error whose message is the text.
+// Errors in tests: error_of(function) is the message, EXPECT_ERROR(statement, text) compares it.
 #pragma once
 #include <gtest/gtest.h>
 
@@ -6,8 +6,9 @@
 
 #include "hebb/core/error.h"
 
-namespace hebb::testing {
+namespace hebb::test_support {
 
+/// The text of the Error that `fn` throws; fails the test if there is none.
 template <class F>
 std::string error_of(F&& fn) {
   try {
@@ -15,10 +16,11 @@ std::string error_of(F&& fn) {
   } catch (const Error& e) {
     return e.what();
   }
-  return "(nothing was thrown)";
+  ADD_FAILURE() << "expected an Error, got none";
+  return "";
 }
 
-}  // namespace hebb::testing
+}  // namespace hebb::test_support
 
 #define EXPECT_ERROR(statement, text) \
-  EXPECT_EQ(::hebb::testing::error_of([&] { (void)(statement); }), std::string(text))
+  EXPECT_EQ(::hebb::test_support::error_of([&] { (void)(statement); }), std::string(text))

@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "hebb/ops/random.h"
+#include "tests/support/throws.h"
 
 namespace hebb {
 namespace {
@@ -33,21 +34,12 @@ type = "Linear"
 out_features = 3
 )";
 
-// The message of the error that `action` throws.
-template <class Action>
-std::string message_of(Action&& action) {
-  try {
-    action();
-  } catch (const RecipeError& e) {
-    return e.what();
-  }
-  return "no error";
-}
-std::string error_of(const std::string& text) {
-  return message_of([&] { Recipe::parse(text, "dir/net.toml").build(); });
+using test_support::error_of;
+std::string recipe_error(const std::string& text) {
+  return error_of([&] { Recipe::parse(text, "dir/net.toml").build(); });
 }
 std::string set_error(Recipe r, const std::string& key, const std::string& value) {
-  return message_of([&] { r.set(key, value); });
+  return error_of([&] { r.set(key, value); });
 }
 std::vector<std::string> names_of(const nn::AnyModule& net) {
   std::vector<std::string> out;
@@ -237,82 +229,82 @@ TEST(Recipe, UnknownNamesAreErrors) {
 }
 
 TEST(Recipe, ErrorsNameFileLineAndKey) {
-  EXPECT_THAT(error_of("[model]\ninput = [1, 8, 8\n"), StartsWith("net.toml:"));
-  EXPECT_EQ(error_of("[modle]\n"),
+  EXPECT_THAT(recipe_error("[model]\ninput = [1, 8, 8\n"), StartsWith("net.toml:"));
+  EXPECT_EQ(recipe_error("[modle]\n"),
             "net.toml:1: modle: unknown section, did you mean 'model'? expected one of: name, model, loss, "
             "optimizer, schedule, data, train");
-  EXPECT_EQ(error_of(""),
+  EXPECT_EQ(recipe_error(""),
             "net.toml: model.input: expected the shape of one sample, such as [1, 28, 28], found nothing");
-  EXPECT_EQ(error_of("[model]\ninput = [4]\n"),
+  EXPECT_EQ(recipe_error("[model]\ninput = [4]\n"),
             "net.toml:1: model.layer: expected at least one [[model.layer]], found none");
-  EXPECT_THAT(error_of("[model]\ninput = [4, 0]\n"),
+  EXPECT_THAT(recipe_error("[model]\ninput = [4, 0]\n"),
               AllOf(StartsWith("net.toml:2: model.input: expected a list"), HasSubstr("found [ 4, 0 ]")));
-  EXPECT_EQ(error_of("[model]\ninput = [4]\n[[model.layer]]\nout_features = 3\n"),
+  EXPECT_EQ(recipe_error("[model]\ninput = [4]\n[[model.layer]]\nout_features = 3\n"),
             "net.toml:3: model.layer[0].type: expected a layer's type, such as \"Linear\", found nothing");
   EXPECT_THAT(
-      error_of("[model]\ninput = [4]\n[[model.layer]]\ntype = \"Linaer\"\n"),
+      recipe_error("[model]\ninput = [4]\n[[model.layer]]\ntype = \"Linaer\"\n"),
       StartsWith("net.toml:4: model.layer[0].type: unknown layer type \"Linaer\", did you mean 'Linear'?"));
-  EXPECT_THAT(error_of(kSmall + "outfeatures = 3\n"),
+  EXPECT_THAT(recipe_error(kSmall + "outfeatures = 3\n"),
               StartsWith("net.toml:15: model.layer[2].outfeatures: unknown key of Linear, did you mean "
                          "'out_features'? expected one of: "));
-  EXPECT_THAT(error_of(kSmall + "[optimizer]\nlearning_rat = 3\n"),
+  EXPECT_THAT(recipe_error(kSmall + "[optimizer]\nlearning_rat = 3\n"),
               StartsWith("net.toml:16: optimizer.learning_rat: unknown option 'learning_rat'"));
-  EXPECT_THAT(error_of(kSmall + "[train]\nepoch = 3\n"),
+  EXPECT_THAT(recipe_error(kSmall + "[train]\nepoch = 3\n"),
               StartsWith("net.toml:16: train.epoch: unknown key, did you mean 'epochs'?"));
 }
 
 TEST(Recipe, WrongValuesAreErrors) {
-  EXPECT_EQ(error_of(kSmall + "[train]\nbatch_size = 0\n"),
+  EXPECT_EQ(recipe_error(kSmall + "[train]\nbatch_size = 0\n"),
             "net.toml:16: train.batch_size: expected a whole number of at least 1, found 0");
-  EXPECT_EQ(error_of(kSmall + "[train]\nbatch_size = 2.5\n"),
+  EXPECT_EQ(recipe_error(kSmall + "[train]\nbatch_size = 2.5\n"),
             "net.toml:16: train.batch_size: expected a whole number of at least 1, found 2.5");
-  EXPECT_EQ(error_of(kSmall + "[train]\nshuffle = \"no\"\n"),
+  EXPECT_EQ(recipe_error(kSmall + "[train]\nshuffle = \"no\"\n"),
             "net.toml:16: train.shuffle: expected true or false, found \"no\"");
   EXPECT_EQ(
-      error_of(kSmall + "[data]\nval_fraction = 1.5\n"),
+      recipe_error(kSmall + "[data]\nval_fraction = 1.5\n"),
       "net.toml:16: data.val_fraction: expected a number from 0 to below 1, or -1 for the data's own share, "
       "found 1.5");
-  EXPECT_EQ(error_of(kSmall + "[data]\nx = \"x.npy\"\n"),
+  EXPECT_EQ(recipe_error(kSmall + "[data]\nx = \"x.npy\"\n"),
             "net.toml:15: data.y: expected an .npy file of targets beside data.x, found nothing");
-  EXPECT_THAT(error_of(kSmall + "[data]\nmean = [0.5]\n"),
+  EXPECT_THAT(recipe_error(kSmall + "[data]\nmean = [0.5]\n"),
               HasSubstr("data.mean: expected as many values of mean as of std, found 1 and 0"));
-  EXPECT_THAT(error_of(kSmall + "[optimizer]\ntype = \"SGD\"\nlr = -0.1\n"),
+  EXPECT_THAT(recipe_error(kSmall + "[optimizer]\ntype = \"SGD\"\nlr = -0.1\n"),
               AllOf(StartsWith("net.toml:17: optimizer.lr: expected "), HasSubstr(", found -0.1")));
-  EXPECT_THAT(error_of(kSmall + "[optimizer]\ntype = \"SGD\"\nlr = \"fast\"\n"),
+  EXPECT_THAT(recipe_error(kSmall + "[optimizer]\ntype = \"SGD\"\nlr = \"fast\"\n"),
               StartsWith("net.toml:17: optimizer.lr: expected a number, found \"fast\""));
-  EXPECT_THAT(error_of(kSmall + "[optimizer]\ntype = \"SDG\"\n"),
+  EXPECT_THAT(recipe_error(kSmall + "[optimizer]\ntype = \"SDG\"\n"),
               StartsWith("net.toml:16: optimizer.type: unknown optimizer \"SDG\""));
-  EXPECT_THAT(error_of(kSmall + "[loss]\ntype = \"MSE\"\n"),
+  EXPECT_THAT(recipe_error(kSmall + "[loss]\ntype = \"MSE\"\n"),
               StartsWith("net.toml:16: loss.type: unknown loss \"MSE\""));
-  EXPECT_THAT(error_of(kSmall + "[loss]\ntype = \"CrossEntropyLoss\"\nlabel_smothing = 0.1\n"),
+  EXPECT_THAT(recipe_error(kSmall + "[loss]\ntype = \"CrossEntropyLoss\"\nlabel_smothing = 0.1\n"),
               StartsWith("net.toml:17: loss.label_smothing: "));
-  EXPECT_THAT(error_of(kSmall + "[schedule]\ntype = \"StepLR\"\n"),
+  EXPECT_THAT(recipe_error(kSmall + "[schedule]\ntype = \"StepLR\"\n"),
               StartsWith("net.toml:15: schedule.step_size: "));
-  EXPECT_THAT(error_of(kSmall + "[schedule]\ngamma = 0.5\n"),
+  EXPECT_THAT(recipe_error(kSmall + "[schedule]\ngamma = 0.5\n"),
               StartsWith("net.toml:15: schedule.type: expected"));
-  EXPECT_THAT(error_of(kSmall + "[schedule]\ntype = \"StepLR\"\nstep_size = 2\ninterval = \"day\"\n"),
+  EXPECT_THAT(recipe_error(kSmall + "[schedule]\ntype = \"StepLR\"\nstep_size = 2\ninterval = \"day\"\n"),
               StartsWith("net.toml:18: schedule.interval: expected \"epoch\" or \"step\", found \"day\""));
 }
 
 TEST(Recipe, LayersThatDoNotFitAreErrors) {
   std::string text = kSmall;
   text.replace(text.find("kernel_size = 3"), 15, "kernel_size = 9");
-  EXPECT_THAT(error_of(text),
+  EXPECT_THAT(recipe_error(text),
               AllOf(StartsWith("net.toml:4: model.layer[0]: Conv2d does not fit its input 2x1x8x8: "),
                     HasSubstr("within the padded input of 8 rows")));
-  EXPECT_THAT(error_of(kSmall + "in_features = 7\n"), AllOf(StartsWith("net.toml:1"), HasSubstr("144")));
+  EXPECT_THAT(recipe_error(kSmall + "in_features = 7\n"), AllOf(StartsWith("net.toml:1"), HasSubstr("144")));
   text = kSmall;
   text.replace(text.find("kernel_size = 3"), 15, "kernel_size = \"x\"");
-  EXPECT_THAT(error_of(text),
+  EXPECT_THAT(recipe_error(text),
               AllOf(StartsWith("net.toml:7: model.layer[0].kernel_size: expected a whole number"),
                     HasSubstr("found \"x\"")));
-  EXPECT_THAT(error_of(kSmall + "from = [\"9\"]\n"),
+  EXPECT_THAT(recipe_error(kSmall + "from = [\"9\"]\n"),
               StartsWith("net.toml:15: model.layer[2].from: expected layers before this one"));
-  EXPECT_THAT(error_of(kSmall + "name = \"1\"\n"),
+  EXPECT_THAT(recipe_error(kSmall + "name = \"1\"\n"),
               StartsWith("net.toml:15: model.layer[2].name: expected each name once, found \"1\" again"));
-  EXPECT_THAT(error_of(kSmall + "name = \"a.b\"\n"),
+  EXPECT_THAT(recipe_error(kSmall + "name = \"a.b\"\n"),
               HasSubstr("model.layer[2].name: expected a name without dots"));
-  EXPECT_THAT(error_of(kSmall + "name = \"input\"\n"), HasSubstr("expected another name than \"input\""));
+  EXPECT_THAT(recipe_error(kSmall + "name = \"input\"\n"), HasSubstr("expected another name than \"input\""));
 }
 
 TEST(Recipe, SetChangesOneKey) {

@@ -43,7 +43,7 @@ class RunTest : public io::test::IoTest {
 TEST_F(RunTest, ResultIsThatOfTheBestWeights) {
   std::string said;
   RunOptions o = to("a");
-  o.on_begin = [&](const std::string& text) { said = text; };
+  o.say = [&](const std::string& text) { said = text; };
   const RunResult r = train(recipe("[train]\nepochs = 4\nbatch_size = 20\n"), o);
   EXPECT_EQ(r.folder, path("a"));
   EXPECT_EQ(r.epochs, 4);

@@ -157,6 +157,11 @@ TEST_F(TrainerTest, EvaluateAndPredictPutTheModeBack) {
     t.predict(val_set);
     EXPECT_EQ(net->drop.is_training(), training);
   }
+  net->train();
+  net->drop.eval();  // a part that its owner holds still
+  t.evaluate(val_set);
+  EXPECT_TRUE(net->is_training());
+  EXPECT_FALSE(net->drop.is_training());
   EXPECT_TRUE(grad_enabled());
 }
 
