@@ -131,7 +131,9 @@ void add_train(App& app) {
   c->add_option("--seed", o->seed, "Draws the weights, the order and the held-out samples");
   CLI::Option* out =
       c->add_option("--out", o->run.out, "The new folder of the run (default: runs/RECIPE-TIME)");
-  c->add_option("--resume", o->run.resume, "Go on with the run in this folder, with the options that it began with")->excludes(out);
+  c->add_option("--resume", o->run.resume,
+                "Go on with the run in this folder, with the options that it began with")
+      ->excludes(out);
   c->add_option("--init", o->run.init, "Weights to start from (.safetensors)");
   c->add_flag("--no-shuffle", o->no_shuffle, "Take the samples in their order");
   c->add_flag("--log-steps", o->run.log_steps, "Write the loss of every step to steps.csv");

@@ -37,8 +37,7 @@ Tensor eye(int64_t n, int64_t m = -1, DType dtype = f32);
 class Literal {
  public:
   template <class T>
-  requires std::is_arithmetic_v<T>
-  Literal(T value) : value_(static_cast<double>(value)) {}
+  requires std::is_arithmetic_v<T> Literal(T value) : value_(static_cast<double>(value)) {}
   Literal(std::initializer_list<Literal> items)
       : items_(std::data(items)), count_(static_cast<int64_t>(items.size())) {}
   bool is_list() const { return count_ >= 0; }
@@ -50,8 +49,8 @@ class Literal {
   const Literal* items_ = nullptr;
   int64_t count_ = -1;
 };
-/// Numbers as they are written: tensor({1, 2, 3}) is f32 (or `dtype`), tensor({{1, 2}, {3, 4}}) a matrix, and so
-/// on to 8 dimensions. Throws Error for lists of unequal lengths side by side.
+/// Numbers as they are written: tensor({1, 2, 3}) is f32 (or `dtype`), tensor({{1, 2}, {3, 4}}) a matrix, and
+/// so on to 8 dimensions. Throws Error for lists of unequal lengths side by side.
 Tensor tensor(const Literal& values, DType dtype = f32);
 /// A 0-d tensor.
 Tensor scalar(double value, DType dtype = f32);

@@ -19,8 +19,8 @@ struct RunOptions {
   std::string resume;  ///< a folder to go on in, in place of `out`
   std::string init;    ///< weights to start from (.safetensors)
   bool log_steps = false;
-  bool quiet = false;                        ///< no progress on stderr
-  const std::atomic<int>* signal = nullptr;  ///< interrupts the run after the step in which it is above 0
+  bool quiet = false;                           ///< no progress on stderr
+  const std::atomic<int>* signal = nullptr;     ///< interrupts the run after the step in which it is above 0
   std::function<void(const std::string&)> say;  ///< is told in a line each what is trained and what is odd
 };
 

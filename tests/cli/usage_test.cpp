@@ -80,10 +80,8 @@ TEST_F(Usage, NumbersOutOfRangeAreErrors) {
   EXPECT_THAT(error("predict a b.png --top 0", 2), HasSubstr("--top"));
   EXPECT_THAT(error("train net.toml --batch-size 0 --out a"),
               HasSubstr("--batch-size: expected a whole number of at least 1, found 0"));
-  EXPECT_THAT(error("train net.toml --batch-size 2.5 --out a"),
-              HasSubstr("--batch-size: expected a whole"));
-  EXPECT_THAT(error("train net.toml --lr -0.1 --out a"),
-              HasSubstr("--lr: expected at least 0, found -0.1"));
+  EXPECT_THAT(error("train net.toml --batch-size 2.5 --out a"), HasSubstr("--batch-size: expected a whole"));
+  EXPECT_THAT(error("train net.toml --lr -0.1 --out a"), HasSubstr("--lr: expected at least 0, found -0.1"));
   EXPECT_THAT(error("train net.toml --lr fast --out a"), HasSubstr("--lr: expected a number"));
   EXPECT_THAT(error("train net.toml --epochs 0 --out a"),
               HasSubstr("--epochs: expected a whole number of at least 1"));
@@ -96,9 +94,8 @@ TEST_F(Usage, MisspeltNamesGetASuggestion) {
   EXPECT_THAT(error("train lenet"),
               AllOf(HasSubstr("unknown recipe 'lenet'"), HasSubstr("did you mean 'lenet5'?")));
   EXPECT_THAT(error("summary lenet"), HasSubstr("did you mean 'lenet5'?"));
-  EXPECT_THAT(
-      error("train net.toml --optimizer Adm"),
-      AllOf(HasSubstr("--optimizer: unknown optimizer \"Adm\""), HasSubstr("did you mean 'Adam'?")));
+  EXPECT_THAT(error("train net.toml --optimizer Adm"),
+              AllOf(HasSubstr("--optimizer: unknown optimizer \"Adm\""), HasSubstr("did you mean 'Adam'?")));
   EXPECT_THAT(error("train net.toml --set train.epoch=3"), HasSubstr("did you mean 'epochs'?"));
   EXPECT_THAT(error("train net.toml --set epochs"), HasSubstr("expected KEY=VALUE, got epochs"));
   EXPECT_THAT(error("train net.toml --data minst"), HasSubstr("(mnist, blobs, circles, moons, spiral, xor)"));

@@ -21,8 +21,8 @@
 namespace hebb {
 namespace {
 
-using ::testing::ElementsAre;
 using test_support::error_of;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 std::vector<double> list(const Tensor& t) { return t.to_vector<double>(); }

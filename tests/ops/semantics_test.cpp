@@ -135,7 +135,8 @@ TEST(DivisionByZero, OfFloatsFollowsIeee) {
 
 TEST(DivisionByZero, OfIntegersThrows) {
   const Tensor x = tensor({1, 2}, i64);
-  EXPECT_THAT(test_support::error_of([&] { floor_divide(x, 0); }), HasSubstr("expected a divisor other than 0"));
+  EXPECT_THAT(test_support::error_of([&] { floor_divide(x, 0); }),
+              HasSubstr("expected a divisor other than 0"));
   EXPECT_THAT(test_support::error_of([&] { remainder(x, 0); }), HasSubstr("expected a divisor other than 0"));
 }
 

@@ -16,8 +16,8 @@
 namespace hebb {
 namespace {
 
-using ::testing::ElementsAre;
 using test_support::error_of;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsNan;
 
