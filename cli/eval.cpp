@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <filesystem>
 
 #include "cli/app.h"
 #include "hebb/core/check.h"
@@ -11,8 +12,11 @@ namespace hebb::cli {
 namespace {
 
 struct EvalOptions {
-  std::string run, data, split = "test";
+  std::string run, data, split;
 };
+
+// The split to evaluate on if none is named: test where there is one, else val, else all there is.
+std::string best_split(const data::Splits& s) { return s.test ? "test" : s.val ? "val" : "train"; }
 
 std::shared_ptr<data::Dataset> choose(const data::Splits& splits, const std::string& split) {
   const auto& chosen = split == "train" ? splits.train : split == "val" ? splits.val : splits.test;
@@ -44,21 +48,23 @@ void print_confusion(const train::Evaluation& e, const std::vector<std::string>&
 
 int run(const App& app, const EvalOptions& o) {
   train::LoadedRun run = train::load_run(o.run);
-  if (!o.data.empty()) run.recipe.set("data.name", nlohmann::json(o.data).dump());
-  run.recipe.data.mean = run.normalization.mean;  // as in training, whatever the data
-  run.recipe.data.std = run.normalization.std;
-  const data::Splits splits = train::load_data(run.recipe);
+  if (!o.data.empty()) {
+    run.recipe.set("data.name", nlohmann::json(o.data).dump());
+    if (std::filesystem::is_regular_file(o.data)) run.recipe.data.val_fraction = 0;  // a CSV file: all of it
+  }
+  const data::Splits splits = train::load_data(run.recipe, &run.normalization);
+  const std::string split = o.split.empty() ? best_split(splits) : o.split;
   HEBB_CHECK(splits.input == run.recipe.input,
              "expected samples of shape {} (the input of {}), got {} from {}", run.recipe.input.str(), o.run,
              splits.input.str(), splits.name);
-  const train::Evaluation e = train::evaluate(run, choose(splits, o.split));
+  const train::Evaluation e = train::evaluate(run, choose(splits, split));
 
   if (app.json) {
     nlohmann::json per_class = nlohmann::json::array();
     for (const double a : e.class_accuracy) per_class.push_back(number(a));
     print_json({{"run", o.run},
                 {"data", splits.name},
-                {"split", o.split},
+                {"split", split},
                 {"n", e.metrics.n},
                 {"loss", number(e.metrics.loss)},
                 {"accuracy", number(e.metrics.accuracy)},
@@ -66,8 +72,7 @@ int run(const App& app, const EvalOptions& o) {
                 {"confusion", e.confusion}});
     return 0;
   }
-  fmt::print("{} {}\n  n         {}\n  loss      {:.6f}\n", splits.name, o.split, e.metrics.n,
-             e.metrics.loss);
+  fmt::print("{} {}\n  n         {}\n  loss      {:.6f}\n", splits.name, split, e.metrics.n, e.metrics.loss);
   if (std::isnan(e.metrics.accuracy)) return 0;
   fmt::print("  accuracy  {:.2f} %\n", e.metrics.accuracy * 100);
   print_confusion(e, splits.class_names);
@@ -82,8 +87,8 @@ void add_eval(App& app) {
                             "  hebb eval runs/mine\n  hebb eval runs/mine --split val --json");
   c->add_option("run", o->run, "A run's folder")->required();
   c->add_option("--data", o->data, "Other data: a name, a folder of IDX files, or a CSV file");
-  c->add_option("--split", o->split, "train, val or test")
-      ->capture_default_str()
+  c->add_option("--split", o->split,
+                "train, val or test (default: test; where there is none, val, else train)")
       ->check(CLI::IsMember({"train", "val", "test"}));
   c->callback([&app, o] { app.run = [&app, o] { return run(app, *o); }; });
 }

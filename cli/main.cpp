@@ -1,7 +1,9 @@
 // The program hebb: data to stdout, messages to stderr; exit 0, 1 (failed), 2 (usage), 130 (interrupted).
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 
 #include "cli/app.h"
 #include "hebb/core/error.h"
@@ -63,7 +65,9 @@ int run(int argc, char** argv) {
   }
   try {
     if (app.threads > 0) set_num_threads(app.threads);
-    return app.run();
+    const int code = app.run();
+    if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+    fmt::print(stderr, "hebb: expected to write to stdout, could not: {}\n", std::strerror(errno));
   } catch (const std::bad_alloc&) {
     fmt::print(stderr, "hebb: not enough memory\n");
   } catch (const std::exception& e) {

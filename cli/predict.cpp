@@ -8,6 +8,7 @@
 #include "cli/app.h"
 #include "hebb/autograd/grad.h"
 #include "hebb/core/check.h"
+#include "hebb/io/csv.h"
 #include "hebb/io/digits.h"
 #include "hebb/io/image.h"
 #include "hebb/io/npy.h"
@@ -52,8 +53,34 @@ Tensor load_picture(const std::string& path, const train::LoadedRun& run) {
   Tensor image = io::load_image(path);
   if (input[0] == 1) image = io::to_gray(image);
   else if (image.size(0) == 1) image = contiguous(expand(image, {3, image.size(1), image.size(2)}));
-  if (is_of_digits(run)) return io::prepare_digit(image);
+  if (is_of_digits(run)) {
+    try {
+      return io::prepare_digit(image);
+    } catch (const Error& e) {
+      throw Error(fmt::format("{}: {}", path, e.what()));
+    }
+  }
   return io::resize_bilinear(image, input[1], input[2]);
+}
+
+// The rows of a CSV file as the network was trained on them: normalised, and without the column of targets,
+// if the file has one.
+Tensor load_rows(const std::string& path, const train::LoadedRun& run) {
+  const Shape& input = run.recipe.input;
+  HEBB_CHECK(input.ndim() == 1, "{}: expected a network that takes rows of numbers, this one takes {}", path,
+             input.str());
+  const io::CsvTable table = io::load_csv(path);
+  Tensor x = to(table.values, f32);
+  const auto columns = static_cast<int64_t>(table.columns.size());
+  if (columns == input[0] + 1) {
+    const auto named = std::find(table.columns.begin(), table.columns.end(), run.recipe.data.target);
+    const int64_t target = named == table.columns.end() ? columns - 1 : named - table.columns.begin();
+    x = cat({slice(x, 1, 0, target), slice(x, 1, target + 1, columns)}, 1);
+  }
+  HEBB_CHECK(x.size(0) > 0 && x.size(1) == input[0],
+             "{}: expected rows of {} numbers (and maybe the target), got {} rows of {}", path, input[0],
+             x.size(0), columns);
+  return data::normalize(x, run.normalization);
 }
 
 Inputs load_inputs(const std::vector<std::string>& paths, train::LoadedRun& run) {
@@ -76,6 +103,9 @@ Inputs load_inputs(const std::vector<std::string>& paths, train::LoadedRun& run)
       for (int64_t i = 0; i < x.shape()[0]; ++i) all.names.push_back(fmt::format("{}[{}]", path, i));
       if (x.dtype() == u8 && wanted == f32) x = data::normalize(x, run.normalization);
       else x = to(x, wanted);
+    } else if (path.ends_with(".csv")) {
+      x = load_rows(path, run);
+      for (int64_t i = 0; i < x.shape()[0]; ++i) all.names.push_back(fmt::format("{}[{}]", path, i));
     } else {
       const Tensor picture = load_picture(path, run);
       if (run.normalization.empty()) run.normalization = train::load_data(run.recipe).normalization;
@@ -124,7 +154,7 @@ int run(const App& app, const PredictOptions& o) {
     say(app, fmt::format("wrote outputs {} to {}", output.shape().str(), o.out));
   }
 
-  const train::Task task = train::task_of(run.recipe.loss.type, !run.recipe.data.regression);
+  const train::Task task = train::task_of(run.recipe.loss.type, run.classifies);
   const bool classes = task == train::Task::classes && output.ndim() == 2,
              binary = task == train::Task::binary;
   Tensor probabilities;  // [N, classes]
@@ -167,9 +197,10 @@ void add_predict(App& app) {
                             "  hebb predict runs/mine digit.png\n"
                             "  hebb predict runs/mine x.npy --out y.npy\n"
                             "  hebb predict --recipe net.toml --weights net.safetensors x.npy --out y.npy");
-  c->add_option("words", o->words,
-                "RUN INPUT...: a run's folder, and PNG or JPEG files (digits in either polarity), or .npy "
-                "batches: floats as the network takes them, u8 as pixels")
+  c->add_option(
+       "words", o->words,
+       "RUN INPUT...: a run's folder, and PNG or JPEG files (digits in either polarity), CSV files, or .npy "
+       "batches: floats as the network takes them, u8 as pixels")
       ->required()
       ->type_name("RUN INPUT...");
   CLI::Option* recipe = c->add_option("--recipe", o->recipe, "In place of RUN: a recipe, with --weights");

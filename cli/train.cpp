@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cmath>
+#include <filesystem>
 
 #include "cli/app.h"
 #include "hebb/core/check.h"
@@ -66,9 +67,8 @@ void apply(const TrainOptions& o, train::Recipe& recipe) {
 train::Recipe resolve(const TrainOptions& o) {
   std::optional<train::Recipe> recipe;
   if (!o.run.resume.empty()) recipe = train::recorded_recipe(o.run.resume);
-  HEBB_CHECK(recipe || !o.recipe.empty(),
-             "expected a recipe: {} has none recorded yet; give the one that the run began with",
-             o.run.resume);
+  HEBB_CHECK(recipe || !o.recipe.empty(), "expected a recipe: {} {}; give the one that the run began with",
+             o.run.resume, std::filesystem::exists(o.run.resume) ? "has none recorded yet" : "is no folder");
   if (!o.recipe.empty()) {
     train::Recipe given = train::Recipe::load(o.recipe);
     if (recipe) {
@@ -140,6 +140,8 @@ void add_train(App& app) {
   c->add_option("--set", o->set, "Change a key of the recipe: --set train.clip_norm=1")
       ->type_name("KEY=VALUE");
   c->callback([&app, c, o] {
+    if (o->run.resume.empty() && c->count("--resume") > 0)
+      throw CLI::ValidationError("--resume", "expected a folder");
     if (o->recipe.empty() && o->run.resume.empty()) throw CLI::RequiredError("recipe");
     app.run = [&app, o] { return run(app, *o); };
   });

@@ -88,6 +88,10 @@ std::pair<std::vector<Tensor>, std::vector<Tensor>> jvp(const TensorFn& fn, std:
   HEBB_CHECK(args.size() == tangents.size(), "[jvp] expected {} tangents, one for each argument, got {}",
              args.size(), tangents.size());
   Forward forward;
+  // Handles of their own: an argument that comes twice, or that fn reads by itself too, has a tangent only
+  // where it is meant.
+  std::vector<Tensor> own;
+  for (const Tensor& t : args) own.push_back(alias(t));
   std::vector<Tensor> values;
   {
     const InterpreterScope scope(forward, InterpreterScope::Place::top);
@@ -96,9 +100,9 @@ std::pair<std::vector<Tensor>, std::vector<Tensor>> jvp(const TensorFn& fn, std:
       HEBB_CHECK(tangents[i].shape() == args[i].shape() && tangents[i].dtype() == args[i].dtype(),
                  "[jvp] expected tangent {} of {} {}, got {} {}", i, name_of(args[i].dtype()),
                  args[i].shape().str(), name_of(tangents[i].dtype()), tangents[i].shape().str());
-      forward.set_tangent(args[i], tangents[i]);
+      forward.set_tangent(own[i], tangents[i]);
     }
-    values = fn(args);
+    values = fn(own);
   }
   std::vector<Tensor> pushed;
   for (const Tensor& v : values) {

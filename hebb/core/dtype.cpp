@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <ostream>
 
 #include "hebb/core/check.h"
 
@@ -42,6 +43,8 @@ constexpr std::string_view kNames[] = {
 }  // namespace
 
 std::string_view name_of(DType t) { return t == DType::boolean ? "bool" : kNames[static_cast<int>(t)]; }
+
+std::ostream& operator<<(std::ostream& out, DType t) { return out << name_of(t); }
 
 DType dtype_from_name(std::string_view name) {
   if (name == "bool") return DType::boolean;

@@ -2,6 +2,7 @@
 #pragma once
 #include <bit>
 #include <cstdint>
+#include <iosfwd>
 #include <string_view>
 #include <type_traits>
 
@@ -73,6 +74,8 @@ constexpr int64_t size_of(DType t) {
 
 /// "f32", "i64", "bool", …
 std::string_view name_of(DType t);
+/// Writes name_of(t).
+std::ostream& operator<<(std::ostream& out, DType t);
 /// The inverse of name_of. Throws Error for an unknown name.
 DType dtype_from_name(std::string_view name);
 

@@ -1,4 +1,5 @@
 // Tensor as text, in the manner of NumPy: aligned columns, long dimensions summarised.
+#include <array>
 #include <cmath>
 #include <ostream>
 
@@ -20,10 +21,12 @@ int decimals_of(const std::string& text) {
 }
 
 struct Printer {
-  const std::vector<double>& values;
-  const std::vector<int64_t>& integers;
-  const Shape& shape;
-  bool floating, boolean, summarise, scientific = false;
+  // What is shown: of a dimension that is cut, the first and the last kEdge.
+  std::vector<double> values;
+  std::vector<int64_t> integers;
+  Shape shape;
+  std::array<bool, Shape::kMaxDims> cut = {};
+  bool floating, boolean, scientific = false;
   int decimals = 0;
   size_t width = 0;
 
@@ -41,12 +44,29 @@ struct Printer {
     return fmt::format("{:#.{}f}", v, own) + std::string(decimals - own, ' ');
   }
 
+  explicit Printer(const Tensor& t)
+      : shape(t.shape()), floating(is_float(t.dtype())), boolean(t.dtype() == DType::boolean) {
+    for (int d = 0; t.numel() > kSummarise && d < shape.ndim(); ++d)
+      if (shape[d] > 2 * kEdge) cut[d] = true, shape[d] = 2 * kEdge;
+    visit_dtype(t.dtype(), [&]<class T>(T) { take(t, static_cast<const T*>(t.raw_data()), 0); });
+  }
+  template <class T>
+  void take(const Tensor& t, const T* first, int dim) {
+    if (dim == shape.ndim()) {
+      if (floating) values.push_back(convert_element<double>(*first));
+      else integers.push_back(convert_element<int64_t>(*first));
+      return;
+    }
+    for (int64_t i = 0; i < shape[dim]; ++i)
+      take(t, first + (cut[dim] && i >= kEdge ? t.shape()[dim] - 2 * kEdge + i : i) * t.strides()[dim],
+           dim + 1);
+  }
+
   // Calls fn(index, skipped) along a dimension; `skipped` where the middle is left out.
   template <class F>
-  void along(int64_t n, F&& fn) const {
-    const bool cut = summarise && n > 2 * kEdge;
-    for (int64_t i = 0; i < n; ++i) {
-      if (cut && i == kEdge) fn(i, true), i = n - kEdge;
+  void along(int dim, F&& fn) const {
+    for (int64_t i = 0; i < shape[dim]; ++i) {
+      if (cut[dim] && i == kEdge) fn(i, true);
       fn(i, false);
     }
   }
@@ -54,7 +74,7 @@ struct Printer {
   template <class F>
   void visit(int dim, int64_t base, F&& fn) const {
     if (dim == shape.ndim()) return fn(base);
-    along(shape[dim], [&](int64_t i, bool skipped) {
+    along(dim, [&](int64_t i, bool skipped) {
       if (!skipped) visit(dim + 1, base * shape[dim] + i, fn);
     });
   }
@@ -84,7 +104,7 @@ struct Printer {
     out += '[';
     const bool innermost = dim + 1 == shape.ndim();
     bool first = true;
-    along(shape[dim], [&](int64_t i, bool skipped) {
+    along(dim, [&](int64_t i, bool skipped) {
       const std::string margin(indent + 1, ' ');
       if (!first && !innermost) out.append(",").append(shape.ndim() - dim - 1, '\n').append(margin);
       if (!first && innermost) {
@@ -106,9 +126,9 @@ std::string Tensor::str() const {
   if (!defined()) return "tensor(undefined)";
   if (!has_data())
     return fmt::format("tensor(no values, shape={}, dtype={})", shape().str(), name_of(dtype()));
-  const auto values = to_vector<double>();
-  const auto integers = is_float(dtype()) ? std::vector<int64_t>() : to_vector<int64_t>();
-  Printer p{values, integers, shape(), is_float(dtype()), dtype() == boolean, numel() > kSummarise};
+  if (is_traced())
+    return fmt::format("tensor(being compiled, shape={}, dtype={})", shape().str(), name_of(dtype()));
+  Printer p(*this);
   p.choose_format();
   std::string out = "tensor(";
   if (numel() > 0) p.write(out, 0, 0, out.size());

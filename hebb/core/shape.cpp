@@ -17,16 +17,31 @@ Shape Shape::filled(int n, int64_t value) {
   return s;
 }
 
+int Shape::wrapped(int i) const {
+  HEBB_CHECK(i < 0 && i >= -n_, "[Shape] expected a dimension in [{}, {}] of {}, got {}", -n_, n_ - 1, str(),
+             i);
+  return i + n_;
+}
+
+// The product as it is in whole numbers: overflow does not count beside a 0.
+int64_t Shape::numel_of_many() const {
+  HEBB_CHECK(std::find(begin(), end(), 0) != end(), "[Shape] expected fewer than 2^63 elements, got {}",
+             str());
+  return 0;
+}
+
 void Shape::push_back(int64_t v) { insert(n_, v); }
 
 void Shape::insert(int at, int64_t v) {
   HEBB_CHECK(n_ < kMaxDims, "[Shape] expected at most {} dimensions, got one more than {}", kMaxDims, str());
+  HEBB_CHECK(at >= 0 && at <= n_, "[Shape] expected a place in [0, {}] of {}, got {}", n_, str(), at);
   std::copy_backward(d_ + at, d_ + n_, d_ + n_ + 1);
   d_[at] = v;
   ++n_;
 }
 
 void Shape::erase(int at) {
+  HEBB_CHECK(at >= 0 && at < n_, "[Shape] expected a dimension in [0, {}] of {}, got {}", n_ - 1, str(), at);
   std::copy(d_ + at + 1, d_ + n_, d_ + at);
   --n_;
 }
@@ -40,7 +55,7 @@ Strides contiguous_strides(const Shape& shape) {
   int64_t step = 1;
   for (int i = shape.ndim() - 1; i >= 0; --i) {
     s[i] = step;
-    step *= std::max<int64_t>(1, shape[i]);
+    if (__builtin_mul_overflow(step, std::max<int64_t>(1, shape[i]), &step)) step = 0;  // numel() throws
   }
   return s;
 }
@@ -50,7 +65,7 @@ bool is_contiguous(const Shape& shape, const Strides& strides) {
   for (int i = shape.ndim() - 1; i >= 0; --i) {
     if (shape[i] == 0) return true;
     if (shape[i] != 1 && strides[i] != step) return false;
-    step *= shape[i];
+    if (__builtin_mul_overflow(step, shape[i], &step)) return false;
   }
   return true;
 }

@@ -22,26 +22,33 @@ class Shape {
 
   int ndim() const { return n_; }
   bool empty() const { return n_ == 0; }
-  int64_t operator[](int i) const { return d_[i]; }
-  int64_t& operator[](int i) { return d_[i]; }
-  int64_t back() const { return d_[n_ - 1]; }
+  /// The extent of a dimension; negative ones count from the end. Throws Error for one that there is not.
+  int64_t operator[](int i) const {
+    return d_[static_cast<uint32_t>(i) < static_cast<uint32_t>(n_) ? i : wrapped(i)];
+  }
+  int64_t& operator[](int i) {
+    return d_[static_cast<uint32_t>(i) < static_cast<uint32_t>(n_) ? i : wrapped(i)];
+  }
+  int64_t back() const { return (*this)[n_ - 1]; }
   const int64_t* begin() const { return d_; }
   const int64_t* end() const { return d_ + n_; }
   int64_t* begin() { return d_; }
   int64_t* end() { return d_ + n_; }
   operator std::span<const int64_t>() const { return {d_, static_cast<size_t>(n_)}; }
 
-  /// Product of the extents; 1 for a 0-d shape.
+  /// Product of the extents; 1 for a 0-d shape. Throws Error if it does not fit 63 bits.
   int64_t numel() const {
     int64_t n = 1;
-    for (int i = 0; i < n_; ++i) n *= d_[i];
+    bool fits = true;
+    for (int i = 0; i < n_; ++i) fits = !__builtin_mul_overflow(n, d_[i], &n) && fits;
+    if (!fits) n = numel_of_many();
     return n;
   }
   /// Throws Error when there are 8 dimensions already.
   void push_back(int64_t v);
   /// Inserts an extent before dimension `at`. Throws Error when there are 8 already.
   void insert(int at, int64_t v);
-  /// Removes dimension `at`.
+  /// Removes dimension `at`. Throws Error if there is none.
   void erase(int at);
 
   bool operator==(const Shape& o) const { return n_ == o.n_ && std::equal(d_, d_ + n_, o.d_); }
@@ -50,6 +57,9 @@ class Shape {
   std::string str() const;
 
  private:
+  int wrapped(int i) const;
+  int64_t numel_of_many() const;
+
   int64_t d_[kMaxDims];
   int32_t n_ = 0;
 };

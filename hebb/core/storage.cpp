@@ -35,22 +35,22 @@ class Pool {
     const SizeClass c = size_class(bytes);
     {
       const std::lock_guard lock(mutex_);
-      in_use_ += static_cast<int64_t>(c.bytes);
-      peak_ = std::max(peak_, in_use_);
       auto& list = free_[c.index];
       if (!list.empty()) {
         void* p = list.back();
         list.pop_back();
         cached_ -= static_cast<int64_t>(c.bytes);
-        return p;
+        return counted(p, c);
       }
     }
-    if (void* p = std::aligned_alloc(kAlignment, c.bytes)) return p;
-    empty();
-    if (void* p = std::aligned_alloc(kAlignment, c.bytes)) return p;
+    void* p = std::aligned_alloc(kAlignment, c.bytes);
+    if (!p) {
+      empty();
+      p = std::aligned_alloc(kAlignment, c.bytes);
+    }
+    if (!p) throw std::bad_alloc();
     const std::lock_guard lock(mutex_);
-    in_use_ -= static_cast<int64_t>(c.bytes);
-    throw std::bad_alloc();
+    return counted(p, c);
   }
 
   void give(void* p, size_t bytes) {
@@ -87,6 +87,13 @@ class Pool {
   }
 
  private:
+  // With the lock held.
+  void* counted(void* p, const SizeClass& c) {
+    in_use_ += static_cast<int64_t>(c.bytes);
+    peak_ = std::max(peak_, in_use_);
+    return p;
+  }
+
   std::mutex mutex_;
   std::vector<void*> free_[240];
   int64_t in_use_ = 0, peak_ = 0, cached_ = 0;
@@ -101,7 +108,9 @@ Pool& pool() {
 }  // namespace
 
 Storage::Storage(size_t bytes, Device device) : data_(pool().take(bytes)), bytes_(bytes), device_(device) {}
-Storage::~Storage() { pool().give(data_, bytes_); }
+Storage::~Storage() {
+  if (data_) pool().give(data_, bytes_);
+}
 
 MemoryStats memory_stats() { return pool().stats(); }
 void reset_peak_memory() { pool().reset_peak(); }

@@ -17,7 +17,12 @@ class Storage final : public RefCounted {
  public:
   /// Uninitialised memory of `bytes` bytes, aligned to 64. Throws std::bad_alloc when there is none.
   explicit Storage(size_t bytes, Device device = {});
+  /// No memory: the name of a value in a function that is being compiled. No two are the same.
+  struct Traced {};
+  explicit Storage(Traced) {}
   ~Storage() override;
+
+  bool is_traced() const { return !data_; }
 
   void* data() const { return data_; }
   size_t bytes() const { return bytes_; }
@@ -25,8 +30,8 @@ class Storage final : public RefCounted {
   Layout layout() const { return layout_; }
 
  private:
-  void* data_;
-  size_t bytes_;
+  void* data_ = nullptr;
+  size_t bytes_ = 0;
   Device device_;
   Layout layout_ = Layout::strided;
 };

@@ -37,6 +37,15 @@ namespace detail {
 
 struct GradState;
 
+/// Where a function was called from, as a last argument with a default.
+struct Caller {
+  const char* file;
+  int line;
+  static constexpr Caller here(const char* f = __builtin_FILE(), int l = __builtin_LINE()) { return {f, l}; }
+};
+
+[[noreturn]] void use_of_undefined();
+
 struct TensorImpl final : RefCounted {
   TensorSpec spec;
   Ref<Storage> storage;  // null for a tensor that has a shape but no values
@@ -84,50 +93,56 @@ class Tensor {
     return from(values, {static_cast<int64_t>(values.size())});
   }
 
+  /// False for a default-made or moved-from tensor, and for the grad() that no backward() has given. Any
+  /// other use of such a tensor throws Error.
   bool defined() const { return static_cast<bool>(impl_); }
-  const TensorSpec& spec() const { return impl_->spec; }
-  const Shape& shape() const { return impl_->spec.shape; }
-  const Strides& strides() const { return impl_->spec.strides; }
-  DType dtype() const { return impl_->spec.dtype; }
-  Device device() const { return impl_->spec.device; }
-  int ndim() const { return impl_->spec.shape.ndim(); }
-  int64_t numel() const { return impl_->spec.shape.numel(); }
+  const TensorSpec& spec() const { return checked().spec; }
+  const Shape& shape() const { return checked().spec.shape; }
+  const Strides& strides() const { return checked().spec.strides; }
+  DType dtype() const { return checked().spec.dtype; }
+  Device device() const { return checked().spec.device; }
+  int ndim() const { return checked().spec.shape.ndim(); }
+  int64_t numel() const { return checked().spec.shape.numel(); }
   /// Extent of a dimension, which may count from the end (-1 is the last).
   int64_t size(int64_t dim) const;
-  bool is_contiguous() const { return impl_->spec.contiguous; }
+  bool is_contiguous() const { return checked().spec.contiguous; }
   /// False for a tensor that has a shape but no values.
-  bool has_data() const { return static_cast<bool>(impl_->storage); }
+  bool has_data() const { return static_cast<bool>(checked().storage); }
+  /// True for a value of a function that is being compiled: it is known when the compiled function runs.
+  bool is_traced() const { return checked().storage && impl_->storage->is_traced(); }
 
-  /// The first element. Throws Error if there are no values or T is not the element type.
+  /// The first element. Throws Error if there are no values, T is not the element type, or the function that
+  /// reads it is being compiled.
   template <class T>
-  const T* data() const {
-    return static_cast<const T*>(checked_data(dtype_of<T>));
+  const T* data(detail::Caller caller = detail::Caller::here()) const {
+    return static_cast<const T*>(checked_data(dtype_of<T>, caller));
   }
   /// As data(), to fill a tensor that was just made. Changes values that others may share: for code that owns
   /// the tensor.
   template <class T>
-  T* mutable_data() {
-    return static_cast<T*>(checked_data(dtype_of<T>));
+  T* mutable_data(detail::Caller caller = detail::Caller::here()) {
+    return static_cast<T*>(checked_data(dtype_of<T>, caller));
   }
-  /// The first element, of any type. Null for an undefined tensor.
+  /// The first element, of any type. Null for a tensor without values.
   void* raw_data() const;
 
-  /// The value of a one-element tensor, converted to T. Throws Error if there is not exactly one element.
+  /// The value of a one-element tensor, converted to T. Throws Error if there is not exactly one element, or
+  /// if the function that reads it is being compiled.
   template <class T>
-  T item() const {
+  T item(detail::Caller caller = detail::Caller::here()) const {
     double f = 0;
     int64_t i = 0;
-    read_item(f, i);
+    read_item(f, i, caller);
     if constexpr (std::is_floating_point_v<T>) return static_cast<T>(f);
     else if constexpr (std::is_same_v<T, bool>) return f != 0;
     else return static_cast<T>(i);
   }
   /// All values in row-major order, converted to T.
   template <class T>
-  std::vector<T> to_vector() const {
+  std::vector<T> to_vector(detail::Caller caller = detail::Caller::here()) const {
     static_assert(!std::is_same_v<T, bool>, "use to_vector<uint8_t>()");
     std::vector<T> out(static_cast<size_t>(numel()));
-    copy_out(dtype_of<T>, out.data());
+    copy_out(dtype_of<T>, out.data(), caller);
     return out;
   }
 
@@ -161,10 +176,14 @@ class Tensor {
   std::string str() const;
 
  private:
+  detail::TensorImpl& checked() const {
+    if (!impl_) detail::use_of_undefined();
+    return *impl_;
+  }
   void copy_in(const void* values, size_t count);
-  void copy_out(DType dtype, void* out) const;
-  void read_item(double& f, int64_t& i) const;
-  void* checked_data(DType t) const;
+  void copy_out(DType dtype, void* out, detail::Caller caller) const;
+  void read_item(double& f, int64_t& i, detail::Caller caller) const;
+  void* checked_data(DType t, detail::Caller caller) const;
 
   Ref<detail::TensorImpl> impl_;
 };

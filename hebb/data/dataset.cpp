@@ -26,6 +26,7 @@ Tensor take(const Tensor& t, std::span<const int64_t> indices) {
 }  // namespace
 
 Tensor normalize(const Tensor& x, const Normalization& n) {
+  if (x.dtype() == i64 && n.empty()) return x;  // indices stay what they are
   Tensor out = Tensor::empty(x.shape(), f32);
   const int64_t channels = x.ndim() > 1 ? x.shape()[1] : 1;
   HEBB_CHECK(n.empty() || (n.mean.size() == n.std.size() &&

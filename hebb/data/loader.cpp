@@ -81,6 +81,9 @@ DataLoader::DataLoader(std::shared_ptr<const Dataset> dataset, LoaderOptions opt
              "[DataLoader] expected at least 0 workers and 1 batch ahead, got {} and {}", options_.workers,
              options_.prefetch);
   HEBB_CHECK(dataset_ && dataset_->size() > 0, "[DataLoader] expected a data set with samples, got none");
+  HEBB_CHECK(num_batches() > 0,
+             "[DataLoader] expected at least one batch: with drop_last, {} samples make none of {}",
+             num_samples(), options_.batch_size);
   start(0);
 }
 DataLoader::~DataLoader() = default;

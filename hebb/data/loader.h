@@ -20,7 +20,8 @@ struct LoaderOptions {
 /// Gives the batches of one epoch after another. The order does not depend on the number of workers.
 class DataLoader {
  public:
-  /// Throws Error for a batch size below 1, a negative number of workers or an empty data set.
+  /// Throws Error for a batch size below 1, a negative number of workers, an empty data set, or one that
+  /// drop_last leaves no batch of.
   DataLoader(std::shared_ptr<const Dataset> dataset, LoaderOptions options);
   ~DataLoader();
   DataLoader(const DataLoader&) = delete;

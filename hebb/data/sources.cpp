@@ -54,8 +54,10 @@ Tensor class_indices(const Tensor& labels, const std::string& where) {
   classes.reserve(v.size());
   for (size_t i = 0; i < v.size(); ++i) {
     HEBB_CHECK(v[i] >= 0 && v[i] == std::floor(v[i]) && v[i] < 1e6,
-               "[data] {}: expected labels that are whole numbers from 0, got {} for sample {}", where, v[i],
-               i);
+               "[data] {}: expected labels that are whole numbers from 0, got {} for sample {} (below "
+               "1,000,000; where "
+               "targets are numbers, say data.regression = true)",
+               where, v[i], i);
     classes.push_back(static_cast<int64_t>(v[i]));
   }
   return Tensor::from(classes);
@@ -155,7 +157,7 @@ Splits from_idx(const std::string& name, const fs::path& folder, const SourceOpt
              "[data] {}: expected test labels below {}, as in the training labels, got {}", folder.string(),
              out.num_classes, largest(test.labels));
   out.class_names = numbers(out.num_classes);
-  out.normalization = o.normalization.empty() ? statistics(train.images) : o.normalization;
+  out.normalization = o.normalization ? *o.normalization : statistics(train.images);
   hold_out(out, std::make_shared<ArrayDataset>(train.images, train.labels, out.normalization),
            held_out_count(o, s[0], kIdxHeldOut), o.seed);
   out.test = std::make_shared<ArrayDataset>(test.images, test.labels, out.normalization);
@@ -170,7 +172,7 @@ Splits from_arrays(const std::string& name, const Tensor& x, const Tensor& y, co
     out.num_classes = largest(y) + 1;
     out.class_names = numbers(out.num_classes);
   }
-  out.normalization = o.normalization;
+  out.normalization = o.normalization.value_or(Normalization());
   hold_out(out, std::make_shared<ArrayDataset>(x, y, out.normalization), held_out_count(o, x.shape()[0], 0),
            o.seed);
   return out;
@@ -186,6 +188,7 @@ Splits from_csv(const std::string& path, const SourceOptions& o) {
                fmt::join(table.columns, ", "));
     target = found - table.columns.begin();
   }
+  HEBB_CHECK(rows > 0, "[data] {}: expected at least one row of numbers, got a header alone", path);
   HEBB_CHECK(columns >= 2, "[data] {}: expected at least 2 columns (features and a target), got {}", path,
              columns);
   const auto v = table.values.to_vector<double>();
@@ -195,7 +198,7 @@ Splits from_csv(const std::string& path, const SourceOptions& o) {
       (c == target ? y : x).push_back(static_cast<float>(v[r * columns + c]));
   const Tensor inputs = Tensor::from(x, {rows, columns - 1});
   SourceOptions with = o;
-  if (with.normalization.empty()) with.normalization = statistics(inputs);
+  if (!with.normalization) with.normalization = statistics(inputs);
   return from_arrays(path, inputs,
                      o.regression ? Tensor::from(y, {rows, 1}) : class_indices(Tensor::from(y), path), with);
 }
@@ -224,7 +227,7 @@ Splits load_source(const std::string& name, const SourceOptions& o) {
     const Batch all = s.make(o.seed);
     Splits out = from_arrays(name, all.x, all.y, o);
     const Batch test = s.make(o.seed + 1);
-    out.test = std::make_shared<ArrayDataset>(test.x, test.y, o.normalization);
+    out.test = std::make_shared<ArrayDataset>(test.x, test.y, out.normalization);
     return out;
   }
   if (fs::is_directory(name))
@@ -240,7 +243,9 @@ Splits load_source(const std::string& name, const SourceOptions& o) {
 
 Splits load_arrays(const std::string& x_path, const std::string& y_path, const SourceOptions& o) {
   const Tensor x = io::load_npy(x_path), y = io::load_npy(y_path);
-  HEBB_CHECK(x.dtype() == f32, "[data] {}: expected inputs of f32, got {}", x_path, name_of(x.dtype()));
+  HEBB_CHECK(x.dtype() == f32 || x.dtype() == i64,
+             "[data] {}: expected inputs of f32, got {} (i64 is taken too, for indices)", x_path,
+             name_of(x.dtype()));
   HEBB_CHECK(y.dtype() == i64 || y.dtype() == f32,
              "[data] {}: expected labels of i64 or targets of f32, got {}", y_path, name_of(y.dtype()));
   HEBB_CHECK(x.ndim() >= 2, "[data] {}: expected inputs of at least 2 dimensions [samples, …], got {}",

@@ -1,5 +1,6 @@
 // Data sets by name, folder or file, split for training, validation and test.
 #pragma once
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,8 +14,9 @@ struct SourceOptions {
       -1;              ///< part of the training data held out; -1: 5,000 samples of IDX files, none of others
   uint64_t seed = 0;   ///< draws the samples held out
   std::string target;  ///< CSV: the column of targets (default: the last)
-  Normalization
-      normalization;  ///< empty: for IDX images the training data's own mean and std; CSV: each column's
+  /// None: for IDX images the training data's own mean and std, for CSV each column's. An empty one: values
+  /// stay as they are.
+  std::optional<Normalization> normalization = {};
   bool regression = false;  ///< CSV: targets are numbers (f32 [N, 1]), not classes
 };
 
@@ -33,7 +35,7 @@ struct Splits {
 /// Throws Error that says which file is missing or wrong, more labels than images, or labels that are no
 /// whole numbers from 0.
 Splits load_source(const std::string& name, const SourceOptions& options = {});
-/// From two .npy files: x f32, y i64 class indices or f32 targets.
+/// From two .npy files: x f32 (or i64: indices), y i64 class indices or f32 targets.
 Splits load_arrays(const std::string& x_path, const std::string& y_path, const SourceOptions& options = {});
 
 /// What is known of a named data set without reading it.

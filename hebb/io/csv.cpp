@@ -28,18 +28,18 @@ std::optional<double> parse_number(std::string_view cell) {
   if (cell.empty()) return {};
   double value = 0;
 #if defined(__cpp_lib_to_chars)
-  const auto [end, error] = std::from_chars(cell.data(), cell.data() + cell.size(), value);
-  if (error == std::errc::invalid_argument || end != cell.data() + cell.size()) return {};
-  if (error == std::errc::result_out_of_range) return HUGE_VAL;
-#else
-  // libc++ before version 20 has no from_chars for floating types.
+  const auto [last, error] = std::from_chars(cell.data(), cell.data() + cell.size(), value);
+  if (error == std::errc::invalid_argument || last != cell.data() + cell.size()) return {};
+  if (error == std::errc()) return value;
+#endif
+  // Numbers too large or too small, which from_chars does not tell apart; and all of them where it is missing
+  // (libc++ before version 20).
   static const locale_t c_locale = newlocale(LC_ALL_MASK, "C", nullptr);
   const std::string text(cell);
   char* end = nullptr;
   value = strtod_l(text.c_str(), &end, c_locale);
   const bool hex = text.find_first_of("xX") != std::string::npos;  // strtod takes 0x1p3, from_chars does not
   if (hex || end != text.c_str() + text.size()) return {};
-#endif
   return value;
 }
 

@@ -10,11 +10,10 @@ namespace hebb::nn {
 /// Any module whose forward takes one tensor, two, or a span of tensors, and returns one. Owns it.
 class AnyModule {
  public:
-  /// Takes a layer: moves it in, or clones it.
+  /// Takes a layer: moves it in, or, where it has a name, clones it.
   template <class M>
   requires std::derived_from<std::remove_cvref_t<M>, Module> AnyModule(M&& layer)
-      : module_(std::make_unique<std::remove_cvref_t<M>>(std::forward<M>(layer))),
-        call_(&call<std::remove_cvref_t<M>>) {}
+      : module_(boxed(std::forward<M>(layer))), call_(&call<std::remove_cvref_t<M>>) {}
   AnyModule(const AnyModule& o) : module_(o.module_->clone_boxed()), call_(o.call_) {}
   AnyModule(AnyModule&&) = default;
   AnyModule& operator=(AnyModule&&) = default;
@@ -24,6 +23,11 @@ class AnyModule {
   Module* operator->() const { return module_.get(); }
 
  private:
+  template <class M>
+  static std::unique_ptr<Module> boxed(M&& layer) {
+    if constexpr (std::is_lvalue_reference_v<M>) return layer.clone_boxed();
+    else return std::make_unique<M>(std::move(layer));
+  }
   template <class M>
   static Tensor call(Module& m, std::span<const Tensor> inputs) {
     M& layer = static_cast<M&>(m);

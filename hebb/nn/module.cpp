@@ -15,10 +15,10 @@
 namespace hebb::nn {
 namespace {
 
-// Addresses of all living parameters and buffers. Kept for ever: modules may be static.
+// Addresses of all living parameters and buffers, and of modules. Kept for ever: modules may be static.
 struct Registry {
   std::mutex mutex;
-  std::set<const void*> addresses;
+  std::set<const void*> addresses, modules;
 };
 Registry& registry() {
   static Registry& r = *new Registry;
@@ -41,6 +41,7 @@ class Walker final : public MemberVisitor {
   explicit Walker(Fn fn) : fn_(std::move(fn)) {}
 
   void walk(Module& m) {
+    seen_.insert(detail::TrackedModule::of(m));
     m.visit_members(*this);
     check_complete(m);
   }
@@ -58,7 +59,7 @@ class Walker final : public MemberVisitor {
     seen_.insert(address);
     if (t.defined()) fn_(prefix_ + std::string(name), t, trained);
   }
-  // Any parameter that lives inside the object must have been seen.
+  // Any parameter or module that lives inside the object must have been seen.
   void check_complete(const Module& m) {
     const char* begin = static_cast<const char*>(dynamic_cast<const void*>(&m));
     const std::lock_guard lock(registry().mutex);
@@ -68,6 +69,14 @@ class Walker final : public MemberVisitor {
           seen_.contains(tracked_owner(*it)),
           "[{}] expected every parameter and buffer in HEBB_MEMBERS, but one at byte {} of {} is not named",
           m.type_name(), static_cast<const char*>(*it) - begin, m.object_size());
+    const auto& modules = registry().modules;
+    for (auto it = modules.lower_bound(begin); it != modules.end() && *it < begin + m.object_size(); ++it)
+      HEBB_CHECK(
+          seen_.contains(*it),
+          "[{}] expected every module inside it in HEBB_MEMBERS, but one at byte {} of {} is not named",
+          m.type_name(),
+          static_cast<const char*>(*it) - static_cast<const char*>(detail::TrackedModule::of(m)),
+          m.object_size());
   }
   // A Tracked stands behind the Tensor of its Parameter or Buffer.
   static const void* tracked_owner(const void* tracked) {
@@ -121,6 +130,16 @@ Tracked::~Tracked() {
   const std::lock_guard lock(registry().mutex);
   registry().addresses.erase(this);
 }
+
+TrackedModule::TrackedModule() {
+  const std::lock_guard lock(registry().mutex);
+  registry().modules.insert(this);
+}
+TrackedModule::~TrackedModule() {
+  const std::lock_guard lock(registry().mutex);
+  registry().modules.erase(this);
+}
+const void* TrackedModule::of(const Module& m) { return &m.tracked_; }
 
 CloneScope::CloneScope() { ++clone_state.depth; }
 CloneScope::~CloneScope() {
@@ -259,19 +278,19 @@ void Module::zero_grad() {
   for (Tensor& t : parameters()) t.zero_grad();
 }
 void Module::to(DType dtype) {
-  std::unordered_map<const void*, Tensor> converted;  // what was shared stays shared
-  std::vector<Tensor> originals;                      // keep their addresses taken
-  Walker([&](const std::string&, Tensor& t, bool) {
-    if (!is_float(t.dtype()) || t.dtype() == dtype) return;
-    Tensor& c = converted[t.impl()];
-    if (!c.defined()) {
-      c = Tensor::empty(t.shape(), dtype, t.device());
-      c.assign_(t.detach());
-      if (t.requires_grad()) c.requires_grad_();
-      originals.push_back(t);
-    }
-    t = c;
-  }).walk(*this);
+  std::vector<Tensor> all;  // a shared one is converted once: then it has the type
+  Walker([&](const std::string&, Tensor& t, bool) { all.push_back(t); }).walk(*this);
+  for (Tensor& t : all) {
+    if (!is_float(t.dtype()) || t.dtype() == dtype) continue;
+    // In place, so that whoever holds the parameter, such as an optimizer, holds it still.
+    Tensor converted = Tensor::empty(t.shape(), dtype, t.device());
+    converted.assign_(t.detach());
+    hebb::detail::TensorImpl &mine = *t.impl(), &theirs = *converted.impl();
+    mine.spec = theirs.spec;
+    mine.storage = theirs.storage;
+    mine.offset = 0;
+    t.zero_grad();
+  }
 }
 int64_t Module::num_parameters() {
   int64_t n = 0;

@@ -14,7 +14,8 @@
 #include "hebb/core/tensor.h"
 
 /// Names a module's members (parameters, buffers, submodules, vectors and optionals of those) once, after its
-/// forward. Defines the call operator, which runs forward with the module's path at hand for errors.
+/// forward. Defines the call operator, which runs forward with the module's path at hand for errors. (So a
+/// class derived from a layer that has a forward or members of its own lists all members again.)
 ///   struct Net : nn::Module {
 ///     nn::Linear fc{784, 10};
 ///     Tensor forward(const Tensor& x) { return fc(flatten(x, 1)); }
@@ -58,6 +59,17 @@ class Tracked {
  public:
   Tracked();
   ~Tracked();
+};
+
+/// The same of modules, for those that a list forgets.
+class TrackedModule {
+ public:
+  TrackedModule();
+  TrackedModule(const TrackedModule&) : TrackedModule() {}
+  TrackedModule& operator=(const TrackedModule&) { return *this; }
+  ~TrackedModule();
+  /// The one in a module.
+  static const void* of(const Module& m);
 };
 
 /// While it lives, copying a module copies its tensors; tensors that were shared stay shared among the
@@ -155,7 +167,8 @@ class Module {
   void requires_grad_(bool on);
   /// Forgets the gradients of all parameters.
   void zero_grad();
-  /// Converts parameters and floating buffers to another element type.
+  /// Converts parameters and floating buffers to another element type, in place: an optimizer that holds them
+  /// goes on with them. Gradients are forgotten.
   void to(DType dtype);
   /// Number of trained values.
   int64_t num_parameters();
@@ -178,12 +191,14 @@ class Module {
  protected:
   Module() = default;
   Module(const Module& o) : training_(o.training_) {}
-  Module(Module&&) = default;
+  Module(Module&& o) noexcept : training_(o.training_) {}
   Module& operator=(const Module&) = delete;
   Module& operator=(Module&&) = default;
 
  private:
+  friend class detail::TrackedModule;
   bool training_ = true;
+  detail::TrackedModule tracked_;
 };
 
 /// Evaluation mode for a module and all inside it while it lives; then each is back in the mode it was in.

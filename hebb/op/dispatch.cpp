@@ -110,7 +110,8 @@ class Eager final : public Interpreter {
   Outputs apply(const OpDef& op, const Attrs& attrs, std::span<const Tensor> inputs) override {
     check_defined(op, inputs);
     for (const Tensor& t : inputs)
-      HEBB_CHECK(t.has_data(), "[{}] expected tensors with values, got only a shape ({})", op.name,
+      HEBB_CHECK(t.has_data() && !t.is_traced(), "[{}] expected tensors with values, got {} ({})", op.name,
+                 t.has_data() ? "one of a function that was being compiled" : "only a shape",
                  t.shape().str());
     const Specs specs = op.infer(SpecList(inputs), attrs);
     if (op.view) {
@@ -122,7 +123,7 @@ class Eager final : public Interpreter {
 
  private:
   Outputs compute(const OpDef& op, const Attrs& attrs, std::span<const Tensor> inputs, const Specs& specs) {
-    Backend& backend = state().backend ? *state().backend : *backends()[0];
+    Backend& backend = current_backend();
     Outputs out;
     for (const TensorSpec& s : specs) out.push_back(Tensor::empty(s.shape, s.dtype, s.device));
     std::span<Tensor> results(out.begin(), out.end());
@@ -183,6 +184,8 @@ Interpreter& eager() {
 }
 
 }  // namespace
+
+Backend& current_backend() { return state().backend ? *state().backend : *backends()[0]; }
 
 Interpreter& base_interpreter() { return state().base ? *state().base : eager(); }
 Interpreter* top_interpreter() { return state().top; }

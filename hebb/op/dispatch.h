@@ -85,6 +85,8 @@ class Backend {
 
 /// The one explicit list: cpu, reference.
 std::span<Backend* const> backends();
+/// The backend that this thread's calls go to.
+Backend& current_backend();
 /// Chooses this thread's backend by name while it lives. Throws Error for an unknown name.
 class BackendScope {
  public:

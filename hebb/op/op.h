@@ -127,7 +127,7 @@ struct ErrorSample {
 struct OpDef {
   std::string_view name;
   Kind kind = Kind::Opaque;
-  std::string_view doc;
+  std::string_view doc = "";
 
   /// Checks the arguments and gives the outputs' shapes and types. The only place that checks.
   Specs (*infer)(SpecPtrs, const Attrs&) = nullptr;

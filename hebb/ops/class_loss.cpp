@@ -342,9 +342,10 @@ Tensor apply_class_loss(const OpDef& op, const ClassLossAttrs& a, const Tensor& 
 
 Tensor cross_entropy_of_probabilities(const Tensor& logits, const Tensor& target,
                                       const CrossEntropyOptions& o) {
-  HEBB_CHECK(target.shape() == logits.shape() && logits.ndim() >= 1,
-             "[cross_entropy] expected probabilities of the logits' shape {}, got {}", logits.shape().str(),
-             target.shape().str());
+  HEBB_CHECK(
+      target.shape() == logits.shape() && logits.ndim() >= 1,
+      "[cross_entropy] expected class indices (i64) or probabilities of the logits' shape {}, got {} {}",
+      logits.shape().str(), name_of(target.dtype()), target.shape().str());
   HEBB_CHECK(o.label_smoothing >= 0 && o.label_smoothing <= 1,
              "[cross_entropy] expected label_smoothing from 0 to 1, got {}", o.label_smoothing);
   const int dim = class_dim(logits.shape());

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "hebb/ops/conv_attrs.h"
+#include "hebb/ops/creation.h"
 #include "hebb/ops/elementwise.h"
 #include "hebb/ops/join.h"
 #include "hebb/ops/op_support.h"
@@ -399,6 +400,12 @@ Tensor conv_transpose2d(const Tensor& x, const Tensor& weight, const Tensor& bia
     const Shape &s = x.shape(), &w = weight.shape();
     a.size = {(s[2] - 1) * o.stride.h - 2 * o.padding.h + o.dilation.h * (w[2] - 1) + back_h + 1,
               (s[3] - 1) * o.stride.w - 2 * o.padding.w + o.dilation.w * (w[3] - 1) + back_w + 1};
+    // Padding that cuts all there is leaves the zeros that output_padding adds.
+    const int64_t h = a.size[0] + o.output_padding.h - back_h, v = a.size[1] + o.output_padding.w - back_w;
+    if ((a.size[0] < 1 || a.size[1] < 1) && h >= 1 && v >= 1 && s[1] == w[0] && is_float(x.dtype())) {
+      const Tensor y = zeros({s[0], w[1] * o.groups, h, v}, x.dtype());
+      return bias.defined() ? y + reshape(bias, {1, -1, 1, 1}) : y;
+    }
   }
   Tensor y = apply1(ops::conv2d_input_grad, a, {x, weight});
   const int64_t more_h = o.output_padding.h - back_h, more_w = o.output_padding.w - back_w;

@@ -1,6 +1,7 @@
 #include "hebb/ops/creation.h"
 
 #include <cmath>
+#include <limits>
 
 #include "hebb/ops/op_support.h"
 #include "hebb/ops/table.h"
@@ -141,6 +142,10 @@ Tensor zeros_like(const Tensor& t) { return full(t.shape(), 0, t.dtype()); }
 Tensor ones_like(const Tensor& t) { return full(t.shape(), 1, t.dtype()); }
 Tensor full_like(const Tensor& t, double value) { return full(t.shape(), value, t.dtype()); }
 
+Tensor arange(double start, double end, double step) {
+  const bool whole = start == std::floor(start) && end == std::floor(end) && step == std::floor(step);
+  return arange(start, end, step, whole ? i64 : f32);
+}
 Tensor arange(double start, double end, double step, DType dtype) {
   HEBB_CHECK(step != 0 && (end - start) / step >= 0,
              "[arange] expected a step that leads from {} to {}, got {}", start, end, step);
@@ -165,6 +170,15 @@ Tensor tensor(const Literal& values, DType dtype) {
   }
   std::vector<double> v;
   append_values(values, shape, 0, v);
+  if (is_integer(dtype))
+    visit_dtype(dtype, [&]<class T>(T) {
+      if constexpr (std::is_integral_v<T>)
+        for (const double x : v)
+          HEBB_CHECK(x >= static_cast<double>(std::numeric_limits<T>::min()) &&
+                         x <= static_cast<double>(std::numeric_limits<T>::max()),
+                     "[tensor] expected values from {} to {} for {}, got {}", +std::numeric_limits<T>::min(),
+                     +std::numeric_limits<T>::max(), name_of(dtype), x);
+    });
   Tensor t = Tensor::empty(shape, dtype);
   store(t, v);
   return t;

@@ -24,9 +24,11 @@ Tensor full_like(const Tensor& t, double value);
 
 /// start, start + step, … below `end` (above, for a negative step): ceil((end - start) / step) values.
 /// Throws Error for a step of 0 or of the wrong sign.
-Tensor arange(double start, double end, double step = 1, DType dtype = i64);
-/// 0, 1, … end - 1, i64.
-inline Tensor arange(int64_t end) { return arange(0, static_cast<double>(end)); }
+Tensor arange(double start, double end, double step, DType dtype);
+/// The same: i64 if the three numbers are whole, else f32.
+Tensor arange(double start, double end, double step = 1);
+/// 0, 1, … below `end`.
+inline Tensor arange(double end) { return arange(0, end); }
 /// `count` evenly spaced values from start to end, both included.
 Tensor linspace(double start, double end, int64_t count, DType dtype = f32);
 /// Ones on the diagonal of an n x m matrix (m: n).
@@ -50,7 +52,8 @@ class Literal {
   int64_t count_ = -1;
 };
 /// Numbers as they are written: tensor({1, 2, 3}) is f32 (or `dtype`), tensor({{1, 2}, {3, 4}}) a matrix, and
-/// so on to 8 dimensions. Throws Error for lists of unequal lengths side by side.
+/// so on to 8 dimensions. They pass through f64. Throws Error for lists of unequal lengths side by side, and
+/// for numbers that an integer type does not hold.
 Tensor tensor(const Literal& values, DType dtype = f32);
 /// A 0-d tensor.
 Tensor scalar(double value, DType dtype = f32);

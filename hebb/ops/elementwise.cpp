@@ -381,9 +381,9 @@ Tensor to(const Tensor& x, DType dtype) {
   return x.dtype() == dtype ? x : apply1(ops::cast, CastAttrs{dtype}, {x});
 }
 
-Tensor scalar_like(Scalar s, const Tensor& t) {
+Tensor scalar_like(Scalar s, const Tensor& t, bool floating) {
   DType d = t.dtype();
-  if (!is_float(d) && !s.integral) d = f32;
+  if (!is_float(d) && (!s.integral || floating)) d = f32;
   else if (d == boolean) d = i64;
   else if ((d == bf16 || d == f16) && t.ndim() > 0)
     d = f32;  // as the arithmetic is; a 0-d operand does not widen the result

@@ -1,6 +1,7 @@
 // Elementwise functions. Operands broadcast by NumPy's rules; types are promoted as in PyTorch.
 #pragma once
 #include <concepts>
+#include <string_view>
 
 #include "hebb/core/tensor.h"
 
@@ -17,8 +18,9 @@ struct Scalar {
       : value(static_cast<double>(v)), integral(std::integral<T>) {}
 };
 
-/// A 0-d tensor of the value, of the type that it takes beside `t`.
-Tensor scalar_like(Scalar s, const Tensor& t);
+/// A 0-d tensor of the value, of the type that it takes beside `t`. Where `floating`, for functions that turn
+/// integers into f32, it is floating itself: u8 / 256 does not wrap around.
+Tensor scalar_like(Scalar s, const Tensor& t, bool floating = false);
 
 // Functions of one tensor without parameters: neg abs square reciprocal exp expm1 log log1p sqrt rsqrt sin
 // cos erf tanh sigmoid log_sigmoid softsign relu selu silu hardsigmoid sign floor ceil round logical_not
@@ -28,12 +30,16 @@ Tensor scalar_like(Scalar s, const Tensor& t);
 #define HEBB_UNARY_BOOL(name, ...) Tensor name(const Tensor& x);
 // Functions of two: add sub mul div pow maximum minimum remainder floor_divide eq ne lt le gt ge logical_and
 // logical_or logical_xor.
-#define HEBB_BINARY(name, ...)                                                         \
-  Tensor name(const Tensor& a, const Tensor& b);                                       \
-  inline Tensor name(const Tensor& a, Scalar b) { return name(a, scalar_like(b, a)); } \
-  inline Tensor name(Scalar a, const Tensor& b) { return name(scalar_like(a, b), b); }
-#define HEBB_BINARY_FLAT(name, ...) HEBB_BINARY(name)
-#define HEBB_BINARY_BOOL(name, ...) HEBB_BINARY(name)
+#define HEBB_BINARY(name, types, ...)                                       \
+  Tensor name(const Tensor& a, const Tensor& b);                            \
+  inline Tensor name(const Tensor& a, Scalar b) {                           \
+    return name(a, scalar_like(b, a, std::string_view(#types) == "Float")); \
+  }                                                                         \
+  inline Tensor name(Scalar a, const Tensor& b) {                           \
+    return name(scalar_like(a, b, std::string_view(#types) == "Float"), b); \
+  }
+#define HEBB_BINARY_FLAT(name, ...) HEBB_BINARY(name, Any)
+#define HEBB_BINARY_BOOL(name, ...) HEBB_BINARY(name, Any)
 #include "hebb/ops/elementwise.inc"
 
 /// max(0, x) where x > 0, else negative_slope * x.

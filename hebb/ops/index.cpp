@@ -412,7 +412,8 @@ Tensor embedding(const Tensor& indices, const Tensor& weight, std::optional<int6
 Tensor one_hot(const Tensor& classes, int64_t num_classes) {
   if (num_classes == -1) {
     HEBB_CHECK(classes.numel() > 0, "[one_hot] expected num_classes where there are no classes to count");
-    num_classes = amax(classes).item<int64_t>() + 1;
+    num_classes =
+        std::max<int64_t>(1, amax(classes).item<int64_t>() + 1);  // a negative class is refused below
   }
   return apply1(ops::one_hot, OneHotAttrs{num_classes}, {classes});
 }

@@ -97,19 +97,27 @@ Tensor l1_loss(const Tensor& x, const Tensor& target, Reduction reduction) {
 }
 
 // With c = min(d, delta) both branches are c (d - c / 2).
+namespace {
+
+// d^2 / 2 within [-delta, delta], where it is smooth, and a line beyond.
+Tensor huber(const Tensor& d, double delta) {
+  const Tensor near = clamp(d, -delta, delta);
+  return near * (d - 0.5 * near);
+}
+
+}  // namespace
+
 Tensor huber_loss(const Tensor& x, const Tensor& target, double delta, Reduction reduction) {
   expect_same_shape(x, target, "huber_loss");
   HEBB_CHECK(delta > 0, "[huber_loss] expected a delta above 0, got {}", delta);
-  const Tensor d = abs(x - target), c = minimum(d, delta);
-  return reduce(c * (d - c * 0.5), reduction);
+  return reduce(huber(x - target, delta), reduction);
 }
 
 Tensor smooth_l1_loss(const Tensor& x, const Tensor& target, double beta, Reduction reduction) {
   expect_same_shape(x, target, "smooth_l1_loss");
   HEBB_CHECK(beta >= 0, "[smooth_l1_loss] expected a beta of at least 0, got {}", beta);
   if (beta == 0) return l1_loss(x, target, reduction);
-  const Tensor d = abs(x - target), c = minimum(d, beta);
-  return reduce(c * (d - c * 0.5) * (1 / beta), reduction);
+  return reduce(huber(x - target, beta) * (1 / beta), reduction);
 }
 
 Tensor binary_cross_entropy(const Tensor& x, const Tensor& target, const BinaryCrossEntropyOptions& o) {

@@ -1,6 +1,7 @@
 #include "hebb/ops/random.h"
 
 #include <cmath>
+#include <mutex>
 
 #include "hebb/core/parallel.h"
 #include "hebb/core/rng.h"
@@ -159,6 +160,9 @@ const OpDef bernoulli{.name = "bernoulli",
                             const auto p = values<double>(s.inputs[0]);
                             const RandomStream random = stream_of(s.inputs[1]);
                             std::vector<double> v(p.size());
+                            for (const double x : p)
+                              HEBB_CHECK(x >= 0 && x <= 1,
+                                         "[bernoulli] expected probabilities from 0 to 1, got {}", x);
                             for (size_t i = 0; i < v.size(); ++i)
                               v[i] = uniform_from_bits(random.words(i / 4)[i % 4]) < p[i];
                             store(s.outputs[0], v);
@@ -228,9 +232,11 @@ void Generator::manual_seed(uint64_t seed) {
   state_.assign_(Tensor::from(std::vector<int64_t>{static_cast<int64_t>(seed), 0}));
 }
 Tensor Generator::next_key() {
+  static std::mutex mutex;  // threads may share a generator: no two get one key
+  const std::lock_guard lock(mutex);
   const Tensor key = add(state_, 0);  // a copy: the state moves on
   // Where only shapes are inferred no number is drawn.
-  if (key.has_data()) state_.assign_(add(key, Tensor::from(std::vector<int64_t>{0, 1})));
+  if (key.has_data()) state_.assign_(add(key, arange(2)));
   return key;
 }
 Generator& default_generator() {

@@ -13,7 +13,8 @@ class Generator {
   explicit Generator(uint64_t seed = 0);
   /// Starts again from `seed`.
   void manual_seed(uint64_t seed);
-  /// A key, i64 [2] = (seed, stream), for one random op; the next call gives another stream.
+  /// A key, i64 [2] = (seed, stream), for one random op; the next call gives another stream. Threads may
+  /// share a generator: which of them gets which key is then a matter of chance.
   Tensor next_key();
   Tensor& state() { return state_; }
 

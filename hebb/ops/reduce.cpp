@@ -269,7 +269,9 @@ Tensor norm(const Tensor& x, double p, const Dims& dims, bool keepdim) {
     const Tensor zero = x == 0;
     powers = where(zero, p > 0 ? 0.0 : kInfinity, pow(where(zero, 1, abs(x)), p));
   }
-  return root(sum(powers, dims, keepdim), [p](const Tensor& s) { return pow(s, 1 / p); });
+  const Tensor s = sum(powers, dims, keepdim);
+  if (p < 0) return where(s == 0, kInfinity, root(s, [p](const Tensor& t) { return pow(t, 1 / p); }));
+  return root(s, [p](const Tensor& t) { return pow(t, 1 / p); });
 }
 
 }  // namespace hebb

@@ -1,6 +1,9 @@
 // Folding dimensions. An empty list of dimensions means all of them; negative ones count from the end. With
 // `keepdim` folded dimensions stay, with extent 1.
 #pragma once
+#include <concepts>
+#include <initializer_list>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -8,8 +11,16 @@
 
 namespace hebb {
 
-/// Dimensions of a tensor; negative ones count from the end.
-using Dims = std::vector<int64_t>;
+/// Dimensions of a tensor, a number or a list: sum(x, 1), sum(x, {0, -1}).
+struct Dims : std::vector<int64_t> {
+  Dims() = default;
+  Dims(std::initializer_list<int64_t> dims) : vector(dims) {}
+  Dims(std::vector<int64_t> dims) : vector(std::move(dims)) {}
+  template <std::integral T>
+  requires(!std::is_same_v<T, bool>)  // sum(x, true) is a mistake
+      Dims(T dim)
+      : vector{static_cast<int64_t>(dim)} {}
+};
 
 /// Sum over `dims`. Integers and bool are summed in i64. An empty sum is 0.
 Tensor sum(const Tensor& x, const Dims& dims = {}, bool keepdim = false);

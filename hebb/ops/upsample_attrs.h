@@ -26,6 +26,9 @@ struct SourcePosition {
 /// The source of output position `at` along axis 0 (vertical) or 1. For nearest both are one, the weight 0.
 inline SourcePosition source_position(const UpsampleAttrs& a, int axis, int64_t at) {
   const auto in = a.input[axis], out = a.output[axis];
+  // As PyTorch: an extent that stays, or doubles (nearest), is copied, whatever factor was given.
+  if (in == out && !(a.bilinear && a.align_corners)) return {at, at, 0};
+  if (!a.bilinear && out == 2 * in) return {at / 2, at / 2, 0};
   if (!a.bilinear) {
     // In float, as PyTorch: where the quotient is a whole number, the rounding decides.
     const float step = a.scale[axis] > 0 ? static_cast<float>(1.0 / a.scale[axis])

@@ -357,8 +357,12 @@ Tensor flatten(const Tensor& x, int64_t start_dim, int64_t end_dim) {
 Tensor unflatten(const Tensor& x, int64_t dim, const Shape& sizes) {
   const int at = normalize_dim(dim, x.ndim(), "unflatten");
   Shape shape = x.shape();
+  const int64_t whole = shape[at];
   shape.erase(at);
-  for (int i = 0; i < sizes.ndim(); ++i) shape.insert(at + i, sizes[i]);
+  int64_t known = 1;
+  for (const int64_t n : sizes) known *= n == -1 ? 1 : n;
+  for (int i = 0; i < sizes.ndim(); ++i)
+    shape.insert(at + i, sizes[i] == -1 && known > 0 && whole % known == 0 ? whole / known : sizes[i]);
   return reshape(x, shape);
 }
 

@@ -57,6 +57,11 @@ void Optimizer::step() {
     Param& p = params_[i];
     const Tensor grad = p.value.grad();
     if (!grad.defined()) continue;
+    HEBB_CHECK(
+        !grad.is_traced(),
+        "[{}] expected to be called outside of a function that is being compiled: return the gradients, "
+        "and step after the call",
+        name_);
     HEBB_CHECK(grad.shape() == p.value.shape(),
                "[{}] expected a gradient of shape {} for parameter {}, got {}", name_, p.value.shape().str(),
                i, grad.shape().str());

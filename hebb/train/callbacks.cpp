@@ -132,9 +132,18 @@ void ProgressBar::on_batch_end(Trainer& t) {
              t.options().epochs, bar, share * 100,
              p.loss_sum / static_cast<double>(std::max<int64_t>(1, p.loss_count)), rate);
   std::fflush(out_);
+  open_ = true;
+}
+
+// What comes after a bar, such as a message, begins a line of its own.
+void ProgressBar::end_line() {
+  if (!std::exchange(open_, false)) return;
+  fmt::print(out_, "\n");
+  std::fflush(out_);
 }
 
 void ProgressBar::on_epoch_end(Trainer& t) {
+  open_ = false;
   const EpochLog& e = t.progress().history.back();
   std::string line =
       fmt::format("epoch {:>2}/{}  train_loss {:.4f}", e.epoch, t.options().epochs, e.train_loss);

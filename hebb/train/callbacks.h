@@ -74,12 +74,16 @@ class Checkpoint : public Callback {
 class ProgressBar : public Callback {
  public:
   explicit ProgressBar(std::FILE* out = stderr);
+  ~ProgressBar() override { end_line(); }
   void on_batch_end(Trainer& t) override;
   void on_epoch_end(Trainer& t) override;
+  void on_fit_end(Trainer&) override { end_line(); }
 
  private:
+  void end_line();
+
   std::FILE* out_;
-  bool terminal_, color_;
+  bool terminal_, color_, open_ = false;
   double drawn_at_ = 0;
 };
 

@@ -5,6 +5,7 @@
 #include "hebb/core/check.h"
 #include "hebb/io/safetensors.h"
 #include "hebb/ops/random.h"
+#include "hebb/ops/view.h"
 
 namespace hebb::train {
 namespace {
@@ -68,6 +69,24 @@ io::NamedTensors with_prefix(const io::NamedTensors& all, const std::string& pre
   return out;
 }
 
+// Schedule, weights and optimizer; all of them or, if one does not fit, none.
+void load_parts(Trainer& trainer, const io::SafeTensors& file, const json& state) {
+  optim::LRScheduler* const schedule = trainer.scheduler();
+  const optim::NamedValues old_schedule = schedule ? schedule->state() : optim::NamedValues();
+  io::NamedTensors old_weights;
+  for (const auto& [name, t] : trainer.net().state_dict()) old_weights.emplace_back(name, clone(t.detach()));
+  const optim::NamedValues options = values_from_json(state.at("optimizer").at("options"));
+  try {
+    if (schedule) schedule->load_state(values_from_json(state.at("schedule").at("state")));
+    trainer.net().load_state_dict(with_prefix(file.tensors, "model."));
+    trainer.optimizer().load_state(with_prefix(file.tensors, "optimizer."), options);
+  } catch (const Error&) {
+    trainer.net().load_state_dict(old_weights);
+    if (schedule) schedule->load_state(old_schedule);
+    throw;
+  }
+}
+
 }  // namespace
 
 void save_checkpoint(const std::string& path, Trainer& trainer) {
@@ -105,11 +124,7 @@ void load_checkpoint(const std::string& path, Trainer& trainer) {
                  s->name(), state.at("schedule").at("name").dump());
     const Tensor* generator = file.find("generator");
     HEBB_CHECK(generator, "expected the tensor \"generator\", found none");
-    trainer.net().load_state_dict(with_prefix(file.tensors, "model."));
-    trainer.optimizer().load_state(with_prefix(file.tensors, "optimizer."),
-                                   values_from_json(state.at("optimizer").at("options")));
-    if (trainer.scheduler())
-      trainer.scheduler()->load_state(values_from_json(state.at("schedule").at("state")));
+    load_parts(trainer, file, state);
     default_generator().state().assign_(*generator);
     trainer.progress() = progress_from_json(state.at("progress"));
   } catch (const json::exception& e) {

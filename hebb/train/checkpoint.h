@@ -11,7 +11,8 @@ namespace hebb::train {
 /// numbers as JSON in its metadata): a temporary file, flushed, then renamed. Throws Error on failure; an
 /// older file survives.
 void save_checkpoint(const std::string& path, Trainer& trainer);
-/// The inverse. Throws Error for a file that is damaged or of another network, optimizer or schedule.
+/// The inverse. Throws Error for a file that is damaged or of another network, optimizer or schedule; the
+/// trainer is then as it was.
 void load_checkpoint(const std::string& path, Trainer& trainer);
 
 /// Writes the network's weights alone, as PyTorch names them. Equal weights give equal bytes.

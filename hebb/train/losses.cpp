@@ -31,12 +31,18 @@ class Arguments {
           near ? fmt::format("\"{}\" (did you mean {}?)", name, *near) : fmt::format("\"{}\"", name));
     }
   }
-  double number(const char* name, double otherwise) const {
+  double number(const char* name, double otherwise, double least, double most = INFINITY) const {
     const auto it = args_.find(name);
     if (it == args_.end()) return otherwise;
-    if (const auto* d = std::get_if<double>(&it->second)) return *d;
-    if (const auto* i = std::get_if<int64_t>(&it->second)) return static_cast<double>(*i);
-    throw LayerArgError(type_.name, name, "a number", "a value of another type");
+    const auto* d = std::get_if<double>(&it->second);
+    const auto* i = std::get_if<int64_t>(&it->second);
+    if (!d && !i) throw LayerArgError(type_.name, name, "a number", "a value of another type");
+    const double v = d ? *d : static_cast<double>(*i);
+    if (v >= least && v <= most) return v;
+    throw LayerArgError(type_.name, name,
+                        std::isinf(most) ? fmt::format("a number of at least {}", least)
+                                         : fmt::format("a number from {} to {}", least, most),
+                        fmt::format("{}", v));
   }
   int64_t integer(const char* name, int64_t otherwise) const {
     const auto it = args_.find(name);
@@ -90,7 +96,7 @@ LossFn make_loss(const std::string& type, const LayerArgs& args) {
   const std::string_view name = t.name;
   if (name == "CrossEntropyLoss") {
     const CrossEntropyOptions o{.ignore_index = a.integer("ignore_index", -100),
-                                .label_smoothing = a.number("label_smoothing", 0)};
+                                .label_smoothing = a.number("label_smoothing", 0, 0, 1)};
     return [o](const Tensor& out, const Tensor& y) { return cross_entropy(out, y, o); };
   }
   if (name == "NLLLoss") {
@@ -102,12 +108,11 @@ LossFn make_loss(const std::string& type, const LayerArgs& args) {
   if (name == "L1Loss")
     return [](const Tensor& out, const Tensor& y) { return l1_loss(out, as_numbers(out, y)); };
   if (name == "HuberLoss") {
-    return [delta = a.number("delta", 1)](const Tensor& out, const Tensor& y) {
-      return huber_loss(out, as_numbers(out, y), delta);
-    };
+    return [delta = a.number("delta", 1, std::numeric_limits<double>::min())](
+               const Tensor& out, const Tensor& y) { return huber_loss(out, as_numbers(out, y), delta); };
   }
   if (name == "SmoothL1Loss") {
-    return [beta = a.number("beta", 1)](const Tensor& out, const Tensor& y) {
+    return [beta = a.number("beta", 1, 0)](const Tensor& out, const Tensor& y) {
       return smooth_l1_loss(out, as_numbers(out, y), beta);
     };
   }
@@ -116,7 +121,7 @@ LossFn make_loss(const std::string& type, const LayerArgs& args) {
       return binary_cross_entropy_with_logits(out, as_numbers(out, y));
     };
   // HingeLoss; margin 0 is Rosenblatt's criterion: only what is on the wrong side counts.
-  return [margin = a.number("margin", 1)](const Tensor& out, const Tensor& y) {
+  return [margin = a.number("margin", 1, 0)](const Tensor& out, const Tensor& y) {
     const Tensor sign = as_numbers(out, y) * 2 - 1;
     return mean(clamp(margin - sign * out, 0, std::numeric_limits<double>::infinity()));
   };

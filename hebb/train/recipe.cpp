@@ -99,7 +99,8 @@ nn::AnyModule Recipe::build() const {
         std::vector<std::string> known;
         for (const auto& [k, v] : values) known.push_back(k);
         fail_at(*this, layer_key(i) + ".from",
-                "expected layers before this one" + expected_one_of(from, known));
+                fmt::format("expected layers before this one, found \"{}\"{}", from,
+                            expected_one_of(from, known)));
       }
       inputs.push_back(it->second);
     }

@@ -144,6 +144,12 @@ void remove_leftovers(const Folder& folder) {
 
 // The network's output for one sample must fit loss and data; found out before the first step.
 void check_fit(nn::AnyModule& net, const Recipe& recipe, const data::Splits& data, Task task) {
+  const std::string& loss = recipe.loss.type;
+  HEBB_CHECK(!recipe.data.regression || (loss != "CrossEntropyLoss" && loss != "NLLLoss" &&
+                                         loss != "BCEWithLogitsLoss" && loss != "HingeLoss"),
+             "[train] loss.type: expected a loss of numbers, such as MSELoss, for the targets of {} "
+             "(data.regression = true), got {}",
+             data.name, loss);
   HEBB_CHECK(data.input == recipe.input,
              "[train] expected samples of shape {} (model.input of {}), got {} from {}", recipe.input.str(),
              recipe.name, data.input.str(), data.name);
@@ -155,6 +161,16 @@ void check_fit(nn::AnyModule& net, const Recipe& recipe, const data::Splits& dat
   const Tensor x = Tensor::meta(TensorSpec(batch, recipe.input_dtype()));
   const Shape out = net({&x, 1}).shape();
   net->train();
+  HEBB_CHECK(task != Task::regression || (loss != "CrossEntropyLoss" && loss != "NLLLoss") ||
+                 (out.ndim() >= 2 && out[1] >= 2),
+             "[train] loss.type: expected a loss of numbers, such as MSELoss, for outputs of shape {} and "
+             "the targets "
+             "of {}, got {}",
+             out.str(), data.name, loss);
+  const int64_t first[] = {0};
+  const DType given = data.train->batch(first).x.dtype();
+  HEBB_CHECK(given == recipe.input_dtype(), "[train] expected inputs of {} for {}, got {} from {}",
+             name_of(recipe.input_dtype()), recipe.name, name_of(given), data.name);
   if (task == Task::classes)
     HEBB_CHECK(out.ndim() == 2 && out[1] >= data.num_classes,
                "[train] expected at least {} outputs for the classes of {}, got outputs of shape {}",
@@ -180,13 +196,14 @@ std::string to_json(const RunResult& r) {
       .dump();
 }
 
-data::Splits load_data(const Recipe& recipe) {
+data::Splits load_data(const Recipe& recipe, const data::Normalization* normalization) {
   const auto& d = recipe.data;
-  const data::SourceOptions o{.val_fraction = d.val_fraction,
-                              .seed = recipe.train.seed,
-                              .target = d.target,
-                              .normalization = {d.mean, d.std},
-                              .regression = d.regression};
+  data::SourceOptions o{.val_fraction = d.val_fraction,
+                        .seed = recipe.train.seed,
+                        .target = d.target,
+                        .regression = d.regression};
+  if (normalization) o.normalization = *normalization;
+  else if (!d.mean.empty() || !d.std.empty()) o.normalization = data::Normalization{d.mean, d.std};
   return d.x.empty() ? data::load_source(d.name, o) : data::load_arrays(d.x, d.y, o);
 }
 
@@ -211,6 +228,8 @@ RunResult train(const Recipe& recipe, const RunOptions& given) {
   manual_seed(recipe.train.seed);
   nn::AnyModule net = recipe.build();
   const bool goes_on = !options.resume.empty() && has_checkpoint(folder, options);
+  if (options.say && !options.resume.empty() && !fs::exists(folder.recipe()))
+    options.say(fmt::format("{} holds no run yet: starting one", folder.path.string()));
   if (!options.init.empty() && !goes_on) load_weights(options.init, *net);
   const data::Splits data = load_data(recipe);
   const Task task = task_of(recipe.loss.type, data.num_classes > 0);
@@ -322,7 +341,10 @@ LoadedRun load_run(const std::string& path) {
   const json info = read_info(folder);
   if (info.contains("normalization"))
     run.normalization = {info["normalization"]["mean"], info["normalization"]["std"]};
-  if (info.contains("classes")) run.class_names = info["classes"].get<std::vector<std::string>>();
+  if (info.contains("classes")) {
+    run.class_names = info["classes"].get<std::vector<std::string>>();
+    run.classifies = !run.class_names.empty();
+  }
   return run;
 }
 
@@ -332,7 +354,8 @@ LoadedRun load_run(const std::string& recipe_name, const std::string& weights) {
   load_weights(weights, *net);
   net->eval();
   data::Normalization normalization{recipe.data.mean, recipe.data.std};
-  return {std::move(recipe), std::move(net), std::move(normalization), {}};
+  const bool classifies = !recipe.data.regression;
+  return {std::move(recipe), std::move(net), std::move(normalization), {}, classifies};
 }
 
 Evaluation evaluate(LoadedRun& run, std::shared_ptr<const data::Dataset> dataset) {

@@ -47,8 +47,9 @@ std::optional<Recipe> recorded_recipe(const std::string& folder);
 /// and files may have wrong.
 RunResult train(const Recipe& recipe, const RunOptions& options = {});
 
-/// The data of a recipe, seeded and normalised as in training.
-data::Splits load_data(const Recipe& recipe);
+/// The data of a recipe, seeded and normalised as in training; or by the normalisation of a run, for data
+/// that the run was not trained on.
+data::Splits load_data(const Recipe& recipe, const data::Normalization* normalization = nullptr);
 
 /// A network made by a recipe, with weights.
 struct LoadedRun {
@@ -56,6 +57,7 @@ struct LoadedRun {
   nn::AnyModule net;
   data::Normalization normalization;  ///< of the training data
   std::vector<std::string> class_names;
+  bool classifies = true;  ///< false if the targets are numbers
 };
 /// From a run's folder: its recipe and best.safetensors. Throws Error if either is missing or they do not
 /// fit.

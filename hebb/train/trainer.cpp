@@ -65,11 +65,14 @@ void Trainer::set_scheduler(optim::LRScheduler* scheduler) {
 }
 
 bool Trainer::fit(data::DataLoader& train, data::DataLoader* val) {
-  stop_ = interrupt_ = false;
+  stop_ = interrupt_ = in_epoch_ = false;
   train_loader_ = &train;
   notify(&Callback::on_fit_begin);
   while (progress_.epoch < options_.epochs && !stop_) {
-    if (!run_epoch(train)) break;
+    in_epoch_ = true;
+    const bool whole = run_epoch(train);
+    in_epoch_ = false;
+    if (!whole) break;
     finish_epoch(train, val);
     if (interrupt_) break;
   }
@@ -77,6 +80,14 @@ bool Trainer::fit(data::DataLoader& train, data::DataLoader* val) {
   notify(&Callback::on_fit_end);
   train_loader_ = nullptr;
   return finished;
+}
+
+void Trainer::expect_other_loader(const data::DataLoader& loader, const char* what) const {
+  HEBB_CHECK(!in_epoch_ || &loader != train_loader_,
+             "[{}] expected another loader than the one whose epoch is running: it would be cut short; make "
+             "a second "
+             "loader of the same data set",
+             what);
 }
 
 // True when the epoch's last batch is done.
@@ -142,26 +153,31 @@ void Trainer::finish_epoch(data::DataLoader& train, data::DataLoader* val) {
 }
 
 Metrics Trainer::evaluate(data::DataLoader& loader) {
+  expect_other_loader(loader, "evaluate");
   const NoGrad no_grad;
   const nn::EvalScope eval(net_);
   notify(&Callback::on_evaluate_begin);
   loader.start(0);
   double loss_sum = 0;
   int64_t correct = 0, n = 0;
+  bool counts = options_.task != Task::regression;
   while (auto batch = loader.next()) {
     const Tensor output = forward_(batch->x);
     loss_sum += loss_(output, batch->y).item<double>() * static_cast<double>(batch->size());
-    if (options_.task != Task::regression) correct += count_correct(output, batch->y, options_.task);
+    // Numbers as targets are no classes, whatever the task was said to be.
+    counts = counts && (options_.task == Task::binary || !is_float(batch->y.dtype()));
+    if (counts) correct += count_correct(output, batch->y, options_.task);
     n += batch->size();
     notify<const data::Batch&, const Tensor&>(&Callback::on_evaluate_batch_end, *batch, output);
   }
   Metrics m{loss_sum / static_cast<double>(n), kNone, n};
-  if (options_.task != Task::regression) m.accuracy = static_cast<double>(correct) / static_cast<double>(n);
+  if (counts) m.accuracy = static_cast<double>(correct) / static_cast<double>(n);
   notify<const Metrics&>(&Callback::on_evaluate_end, m);
   return m;
 }
 
 Tensor Trainer::predict(data::DataLoader& loader) {
+  expect_other_loader(loader, "predict");
   const NoGrad no_grad;
   const nn::EvalScope eval(net_);
   notify(&Callback::on_predict_begin);

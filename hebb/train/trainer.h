@@ -149,6 +149,7 @@ class Trainer {
   data::DataLoader* train_loader() { return train_loader_; }
 
  private:
+  void expect_other_loader(const data::DataLoader& loader, const char* what) const;
   void train_step(const data::Batch& batch);
   bool run_epoch(data::DataLoader& train);
   void finish_epoch(data::DataLoader& train, data::DataLoader* val);
@@ -165,6 +166,7 @@ class Trainer {
   TrainerOptions options_;
   std::vector<std::shared_ptr<Callback>> callbacks_;
   data::DataLoader* train_loader_ = nullptr;
+  bool in_epoch_ = false;
   Progress progress_;
   double last_loss_ = kNone;
   bool stop_ = false, interrupt_ = false;

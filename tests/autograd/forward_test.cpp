@@ -107,6 +107,26 @@ TEST(Jvp, RefusesTangentsThatDoNotFit) {
   EXPECT_EQ(top_interpreter(), nullptr) << "an error leaves nothing behind";
 }
 
+TEST(Jvp, AnArgumentThatComesTwiceIsTwoArguments) {
+  const Tensor q = f64s({3}), one = ones({1}, f64), none = zeros({1}, f64);
+  const TensorFn weighed = [](Args a) { return Tensors{a[0] * 2 + a[1] * 3}; };
+  EXPECT_EQ(list(jvp(weighed, Tensors{q, q}, Tensors{one, none}).second[0]), (Values{2}));
+  EXPECT_EQ(list(jvp(weighed, Tensors{q, q}, Tensors{one, {}}).second[0]), (Values{2}));
+  const TensorFn captured = [&](Args a) { return Tensors{a[0] * q}; };
+  EXPECT_EQ(list(jvp(captured, Tensors{q}, Tensors{one}).second[0]), (Values{3})) << "q itself is a constant";
+}
+
+TEST(Jvp, InnerTangentsAreNotTheOuterOnes) {
+  // d/dx of x times the derivative of x y by y, at y = x: that derivative is x, so that this is x^2.
+  const Tensor x = f64s({3}), one = ones({1}, f64);
+  const TensorFn outer = [&](Args a) {
+    const Tensor inner =
+        jvp([&](Args b) { return Tensors{a[0] * b[0]}; }, std::span(&a[0], 1), std::span(&one, 1)).second[0];
+    return Tensors{a[0] * inner};
+  };
+  EXPECT_EQ(list(jvp(outer, std::span(&x, 1), std::span(&one, 1)).second[0]), (Values{6}));
+}
+
 TEST(Jvp, OfJvpIsTheSecondDerivative) {
   const Tensor x = f64s({0.5, -1}), one = ones({2}, f64);
   const TensorFn first = [&](Args a) {

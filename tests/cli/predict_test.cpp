@@ -252,7 +252,7 @@ TEST_F(Predict, EvalTakesSplitsAndOtherData) {
               HasSubstr("expected samples of shape 1x28x28 (the input of run), got 1x8x8"));
   file("t.csv", "a,b\n1,0\n2,1\n");
   ok("train perceptron --data t.csv --set model.input=[1] --set data.val_fraction=0 --epochs 1 --out p");
-  EXPECT_THAT(error("eval p"), HasSubstr("(train), got test; choose with --split"));
+  EXPECT_THAT(error("eval p --split test"), HasSubstr("(train), got test; choose with --split"));
 }
 
 TEST_F(Predict, EvalPrintsATable) {

@@ -47,7 +47,8 @@ struct Result {
 
 struct Limits {
   rlim_t file_size = RLIM_INFINITY;  ///< writes beyond it fail, as on a full disk
-  std::map<std::string, std::string> environment;
+  std::map<std::string, std::string> environment = {};
+  std::string out = {};  ///< the file that stdout goes to; empty: it is caught
 };
 
 /// A running hebb.
@@ -61,7 +62,7 @@ class Program {
     argv.push_back(nullptr);
     child_ = ::fork();
     if (child_ == 0) {
-      ::dup2(out[1], 1);
+      ::dup2(limits.out.empty() ? out[1] : ::open(limits.out.c_str(), O_WRONLY), 1);
       ::dup2(err[1], 2);
       ::signal(SIGXFSZ, SIG_IGN);  // so that a write fails and does not kill
       const rlimit size{limits.file_size, limits.file_size};

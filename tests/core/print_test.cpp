@@ -12,6 +12,14 @@
 namespace hebb {
 namespace {
 
+TEST(Print, ReadsOnlyWhatItShows) {
+  // Three dimensions of which only the edges have values that differ; strides are followed.
+  const Tensor x = permute(reshape(arange(24000), {20, 30, 40}), {2, 0, 1});
+  const std::string text = x.str();
+  EXPECT_NE(text.find("[[[    0,    40,    80, ...,  1080,  1120,  1160],"), std::string::npos) << text;
+  EXPECT_NE(text.find("[22839, 22879, 22919, ..., 23919, 23959, 23999]]])"), std::string::npos) << text;
+}
+
 TEST(Print, AsNumPy) {
   const struct {
     Tensor tensor;

@@ -28,6 +28,25 @@ TEST(Shape, OfAScalarHasOneElement) {
 
 TEST(Shape, WithAnExtentOf0HasNone) { EXPECT_EQ((Shape{3, 0, 5}).numel(), 0); }
 
+TEST(Shape, CountsDimensionsFromBothEnds) {
+  Shape s{2, 3, 4};
+  EXPECT_EQ(s[-1], 4);
+  EXPECT_EQ(s[-3], 2);
+  s[-1] = 5;
+  EXPECT_EQ(s, (Shape{2, 3, 5}));
+  EXPECT_ERROR(s[3], "[Shape] expected a dimension in [-3, 2] of 2x3x5, got 3");
+  EXPECT_ERROR(s[-4], "[Shape] expected a dimension in [-3, 2] of 2x3x5, got -4");
+  EXPECT_ERROR(s.erase(3), "[Shape] expected a dimension in [0, 2] of 2x3x5, got 3");
+  EXPECT_ERROR(s.insert(5, 1), "[Shape] expected a place in [0, 3] of 2x3x5, got 5");
+}
+
+TEST(Shape, RefusesMoreElementsThan63Bits) {
+  const int64_t big = int64_t{1} << 32;
+  EXPECT_ERROR((Shape{big, big}).numel(),
+               "[Shape] expected fewer than 2^63 elements, got 4294967296x4294967296");
+  EXPECT_EQ((Shape{big, big, 0}).numel(), 0);
+}
+
 TEST(Shape, IsEditedInPlace) {
   Shape s{2, 4};
   s.insert(1, 3);

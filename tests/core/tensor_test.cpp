@@ -9,6 +9,7 @@
 
 #include "hebb/ops/creation.h"
 #include "hebb/ops/elementwise.h"
+#include "hebb/ops/norm.h"
 #include "hebb/ops/view.h"
 #include "tests/support/throws.h"
 
@@ -120,6 +121,37 @@ TEST(Tensor, HasUpToEightDimensions) {
   const Tensor x = reshape(arange(16), shape);
   EXPECT_EQ(list(sub(x, transpose(x, 1, 7)))[1], 1 - 8);
   EXPECT_ERROR(unsqueeze(x, 0), "[Shape] expected at most 8 dimensions, got one more than 1x2x1x2x1x2x1x2");
+}
+
+TEST(Tensor, AnUndefinedOneSaysSo) {
+  const Tensor none, w = ones({2});
+  const char* const said =
+      "[Tensor] expected a defined tensor, got an undefined one (such as a gradient that no backward() has "
+      "given, or "
+      "a tensor that was moved from)";
+  EXPECT_ERROR(none.shape(), said);
+  EXPECT_ERROR(none.dtype(), said);
+  EXPECT_ERROR(none.numel(), said);
+  EXPECT_ERROR(none.detach(), said);
+  EXPECT_ERROR(none.is_leaf(), said);
+  EXPECT_ERROR(none.to_vector<float>(), said);
+  EXPECT_ERROR(Tensor().zero_grad(), said);
+  EXPECT_ERROR(none * 2, said);
+  EXPECT_ERROR(w - 0.1 * w.grad(), said);
+  EXPECT_ERROR(reshape(none, {2}), said);
+  EXPECT_ERROR(softmax(none, 0), said);
+  Tensor moved = w;
+  const Tensor taken = std::move(moved);
+  EXPECT_ERROR(moved + 1, said);
+}
+
+TEST(Tensor, RefusesMoreThanThereIs) {
+  const int64_t big = int64_t{1} << 31;
+  EXPECT_ERROR(zeros({big, big}, f64),
+               "[empty] expected a tensor of fewer than 2^63 bytes, got f64 2147483648x2147483648");
+  EXPECT_ERROR(Tensor::empty({big, big / 4}),
+               "[empty] expected 4611686018427387904 bytes of memory for f32 2147483648x536870912, there are "
+               "not as many");
 }
 
 TEST(Tensor, RefusesWhatItCannotDo) {

@@ -8,6 +8,7 @@
 #include <numeric>
 #include <set>
 
+#include "hebb/ops/creation.h"
 #include "tests/io/files.h"
 
 namespace hebb::data {
@@ -15,6 +16,7 @@ namespace {
 
 using io::test::error_of;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 /// Samples that hold their own number; `before` sees each batch's first number as it is asked for.
@@ -194,6 +196,12 @@ TEST(DataLoader, RefusesOptionsThatMakeNoSense) {
   EXPECT_EQ(error_of([&] { loader.start(0, 4); }), "[DataLoader] expected a batch in [0, 3], got 4");
   loader.start(0, 3);
   EXPECT_THAT(rest(loader), IsEmpty());
+}
+
+TEST(DataLoader, RefusesToGiveNoBatch) {
+  const auto three = std::make_shared<ArrayDataset>(ones({3, 2}), zeros({3}, i64));
+  EXPECT_THAT(error_of([&] { DataLoader(three, {.batch_size = 4, .drop_last = true}); }),
+              HasSubstr("with drop_last, 3 samples make none of 4"));
 }
 
 }  // namespace

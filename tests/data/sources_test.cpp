@@ -96,7 +96,7 @@ class SourcesTest : public io::test::IoTest {
 };
 
 TEST_F(SourcesTest, HoldOutIsAPartOfTheTrainingSamplesDrawnBySeed) {
-  const SourceOptions raw{.val_fraction = 0.25, .seed = 1, .normalization = {{0}, {1}}};
+  const SourceOptions raw{.val_fraction = 0.25, .seed = 1, .normalization = Normalization{{0}, {1}}};
   const Splits s = load_source(idx_folder(), raw);
   EXPECT_EQ(s.name, "digits");
   const auto held = ids(*s.val), kept = ids(*s.train);
@@ -186,9 +186,9 @@ TEST_F(SourcesTest, CsvColumnsBecomeFeaturesAndClasses) {
 }
 
 TEST_F(SourcesTest, CsvTakesATargetAFractionAndNumbers) {
-  const Splits s =
-      load_source(file("t.csv", kTable),
-                  {.val_fraction = 0.5, .target = "a", .normalization = {{0}, {1}}, .regression = true});
+  const Splits s = load_source(
+      file("t.csv", kTable),
+      {.val_fraction = 0.5, .target = "a", .normalization = Normalization{{0}, {1}}, .regression = true});
   EXPECT_EQ(s.num_classes, 0);
   EXPECT_EQ(s.train->size(), 2);
   EXPECT_EQ(s.val->size(), 2);
@@ -229,7 +229,7 @@ TEST_F(SourcesTest, ArraysAreTakenAsTheyAre) {
 TEST_F(SourcesTest, BrokenArraysAreErrors) {
   const Tensor x = Tensor::from(std::vector<float>(4), {2, 2}), y = Tensor::from(std::vector<int64_t>{0, 1});
   EXPECT_EQ(arrays_error(Tensor::from(std::vector<double>(4), {2, 2}), y),
-            "[data] " + path("x.npy") + ": expected inputs of f32, got f64");
+            "[data] " + path("x.npy") + ": expected inputs of f32, got f64 (i64 is taken too, for indices)");
   EXPECT_EQ(arrays_error(x, Tensor::from(std::vector<int32_t>{0, 1})),
             "[data] " + path("y.npy") + ": expected labels of i64 or targets of f32, got i32");
   EXPECT_THAT(arrays_error(Tensor::from(std::vector<float>{1, 2}), y), HasSubstr("at least 2 dimensions"));

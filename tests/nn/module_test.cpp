@@ -18,6 +18,7 @@
 #include "hebb/ops/random.h"
 #include "hebb/ops/reduce.h"
 #include "hebb/ops/view.h"
+#include "hebb/optim/sgd.h"
 #include "tests/support/throws.h"
 
 namespace hebb::nn {
@@ -185,6 +186,39 @@ TEST(Module, AnUnnamedParameterIsFound) {
   EXPECT_NE(message.find("[Forgetful] expected every parameter and buffer in HEBB_MEMBERS"),
             std::string::npos)
       << message;
+}
+
+struct WithoutDropout : Module {
+  Linear fc{2, 2};
+  Dropout drop;
+  Tensor forward(const Tensor& x) { return drop(fc(x)); }
+  HEBB_MEMBERS(fc)
+};
+
+TEST(Module, AnUnnamedModuleIsFound) {
+  WithoutDropout net;
+  EXPECT_NE(test_support::error_of([&] {
+              net.parameters();
+            }).find("[WithoutDropout] expected every module inside it in HEBB_MEMBERS"),
+            std::string::npos);
+}
+
+TEST(Module, ALayerWithANameIsClonedIntoAContainer) {
+  Linear layer{2, 3};
+  Sequential net(layer, ReLU());
+  EXPECT_FALSE(net.parameters()[0].is_same(layer.weight));
+  EXPECT_EQ(net.parameters()[0].to_vector<float>(), layer.weight.to_vector<float>());
+}
+
+TEST(Module, AnOptimizerGoesOnAfterAConversion) {
+  Linear layer{2, 1};
+  optim::SGD sgd(layer.parameters(), {.lr = 0.5, .momentum = 0.9});
+  const auto before = layer.bias.to_vector<double>();
+  layer.to(f64);
+  backward(sum(layer(ones({1, 2}, f64))));
+  sgd.step();
+  EXPECT_EQ(layer.bias.dtype(), f64);
+  EXPECT_DOUBLE_EQ(layer.bias.item<double>(), before[0] - 0.5);
 }
 
 TEST(Module, ModeReachesChildren) {

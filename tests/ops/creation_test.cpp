@@ -1,6 +1,8 @@
 // Tensors from nothing: values, types, and what is refused.
 #include "hebb/ops/creation.h"
 
+#include <cmath>
+
 #include <gtest/gtest.h>
 
 #include "hebb/ops/elementwise.h"
@@ -51,6 +53,23 @@ TEST(Creation, Identity) {
   EXPECT_EQ(list(eye(2, 3)), (Values{1, 0, 0, 0, 1, 0}));
   EXPECT_EQ(eye(3, 0).shape(), (Shape{3, 0}));
   EXPECT_EQ(eye(1, 1, i64).dtype(), i64);
+}
+
+TEST(Creation, RangesOfFractionsAreFloating) {
+  EXPECT_EQ(list(arange(0, 1, 0.25)), (Values{0, 0.25, 0.5, 0.75}));
+  EXPECT_EQ(arange(0, 1, 0.25).dtype(), f32);
+  EXPECT_EQ(list(arange(2.5)), (Values{0, 1, 2}));
+  EXPECT_EQ(arange(2.5).dtype(), f32);
+  EXPECT_EQ(arange(3).dtype(), i64);
+  EXPECT_EQ(arange(1, 7, 2).dtype(), i64);
+}
+
+TEST(Creation, LiteralsFitTheirType) {
+  EXPECT_ERROR(tensor({300, -1}, u8), "[tensor] expected values from 0 to 255 for u8, got 300");
+  EXPECT_ERROR(tensor({1, -1}, u8), "[tensor] expected values from 0 to 255 for u8, got -1");
+  EXPECT_ERROR(tensor({NAN}, i64),
+               "[tensor] expected values from -9223372036854775808 to 9223372036854775807 for i64, got nan");
+  EXPECT_EQ(list(tensor({-128, 127}, i8)), (Values{-128, 127}));
 }
 
 TEST(Creation, Literals) {

@@ -1,6 +1,7 @@
 // Losses at their edges. Numbers are PyTorch's unless worked out by hand.
 #include "hebb/ops/loss.h"
 
+#include <cmath>
 #include <limits>
 
 #include "hebb/autograd/grad.h"
@@ -135,6 +136,21 @@ TEST(NllLoss, WeightsAndIgnoredPositions) {
     const Tensor target = integers({0, 2, 1, 1, 0}), weight = doubles({0.5, 1, 2});
     expect_values(nll_loss(log_softmax(wave({5, 3}), 1), target, {.weight = weight, .ignore_index = 0}),
                   {1.27683718});
+  });
+}
+
+TEST(Huber, IsSmoothWithinDeltaAndALineBeyond) {
+  on_backends([] {
+    const Tensor x = doubles({0, 0.5, 3, -INFINITY, kNaN}).requires_grad_(),
+                 target = doubles({0, 0, 0, 0, 0});
+    for (const bool smooth_l1 : {false, true}) {
+      const Tensor loss = smooth_l1 ? smooth_l1_loss(x, target, 2, kEach) : huber_loss(x, target, 2, kEach);
+      const double unit = smooth_l1 ? 0.5 : 1;
+      expect_values(loss, {0, 0.125 * unit, 4 * unit, INFINITY, kNaN});
+      const Tensor first = grad(sum(loss), x, {}, {.create_graph = true});
+      expect_values(first, {0, 0.5 * unit, 2 * unit, -2 * unit, kNaN});
+      expect_values(slice(grad(sum(first), x), 0, 0, 4), {unit, unit, 0, 0});
+    }
   });
 }
 

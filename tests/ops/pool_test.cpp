@@ -189,6 +189,11 @@ TEST(Interpolate, Nearest) {
     expect_values(interpolate(row, {.size = {1, 7}}), {0, 0, 1, 2, 2, 3, 4});
     expect_values(interpolate(row, {.scale_factor = {1, 1.5}}), {0, 0, 1, 2, 2, 3, 4});
     expect_values(interpolate(reshape(to(arange(7), f32), {1, 1, 1, 7}), {.size = {1, 3}}), {0, 2, 4});
+    // An extent that stays, or doubles, is copied, whatever the factor.
+    expect_values(interpolate(row, {.scale_factor = {1, 1.1}}), {0, 1, 2, 3, 4});
+    expect_values(interpolate(row, {.scale_factor = {1, 1.1}, .mode = Interpolation::bilinear}),
+                  {0, 1, 2, 3, 4});
+    expect_values(interpolate(row, {.scale_factor = {1, 2.1}}), {0, 0, 1, 1, 2, 2, 3, 3, 4, 4});
   });
 }
 

@@ -204,6 +204,7 @@ TEST(Reduce, NormsAndTheirSlopesAtZero) {
     EXPECT_THAT(slope(fn, zero), near({0, 0}));
   }
   EXPECT_EQ(norm(x, 0).item<double>(), 3);
+  EXPECT_EQ(norm(f64s({-kInf, -kInf}), -1).item<double>(), kInf);
   EXPECT_EQ(norm(reshape(x, {2, 2}), 2, {1}, true).shape(), (Shape{2, 1}));
 }
 

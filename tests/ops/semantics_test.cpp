@@ -6,6 +6,7 @@
 #include <cmath>
 #include <sstream>
 
+#include "hebb/ops/conv.h"
 #include "hebb/ops/creation.h"
 #include "hebb/ops/elementwise.h"
 #include "hebb/ops/join.h"
@@ -138,6 +139,20 @@ TEST(DivisionByZero, OfIntegersThrows) {
   EXPECT_THAT(test_support::error_of([&] { floor_divide(x, 0); }),
               HasSubstr("expected a divisor other than 0"));
   EXPECT_THAT(test_support::error_of([&] { remainder(x, 0); }), HasSubstr("expected a divisor other than 0"));
+}
+
+TEST(ConvTranspose, PaddingMayCutAllButWhatOutputPaddingAdds) {
+  const Tensor one = ones({1, 1, 1}), bias = tensor({3});
+  expect(conv_transpose1d(one, one, bias, {.stride = 5, .padding = 2, .output_padding = 4}), {3});
+  EXPECT_THAT(test_support::error_of(
+                  [&] { conv_transpose1d(one, one, {}, {.stride = 5, .padding = 2, .output_padding = 3}); }),
+              HasSubstr("expected an output of at least 1 column"));
+}
+
+TEST(Division, ByNumbersThatTheTypeDoesNotHold) {
+  expect(div(tensor({64, 128}, u8), 256), {0.25, 0.5});
+  expect(div(tensor({75, -75}, i8), 300), {0.25, -0.25});
+  expect(div(512, tensor({128, 64}, u8)), {4, 8});
 }
 
 TEST(Division, RoundsDown) {

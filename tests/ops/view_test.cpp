@@ -77,6 +77,7 @@ TEST(Reshape, WorksOutOneExtent) {
   EXPECT_EQ(flatten(zeros({2, 3, 4, 5}), 1, 2).shape(), (Shape{2, 12, 5}));
   EXPECT_EQ(flatten(zeros({2, 3, 4}), -2).shape(), (Shape{2, 12}));
   EXPECT_EQ(unflatten(x, 1, {-1, 2}).shape(), (Shape{4, 3, 2}));
+  EXPECT_EQ(unflatten(zeros({2, 0}), 0, {-1, 1}).shape(), (Shape{2, 1, 0}));
   EXPECT_ERROR(reshape(x, {5, -1}), "[reshape] expected a shape of 24 elements (input 4x6), got 5x-1");
   EXPECT_ERROR(reshape(x, {-1, -1}),
                "[reshape] expected extents of at least 0 and at most one -1, got -1x-1");

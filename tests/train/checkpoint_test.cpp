@@ -3,6 +3,7 @@
 
 #include "hebb/io/safetensors.h"
 #include "hebb/nn/norm.h"
+#include "hebb/ops/creation.h"
 #include "hebb/optim/make.h"
 #include "hebb/train/callbacks.h"
 #include "tests/io/files.h"
@@ -134,6 +135,20 @@ TEST_P(ResumeTest, EqualsNeverStopped) {
       EXPECT_EQ(a.history[i].lr, b.history[i].lr);
     }
   }
+}
+
+TEST_F(CheckpointTest, OneThatDoesNotFitChangesNothing) {
+  const Setting& adam = settings()[2];
+  Machine machine(adam), other(adam, 5);
+  ASSERT_FALSE(machine.fit(3));
+  save_checkpoint(path("c"), *machine.trainer);
+  auto file = io::load_safetensors(path("c"));
+  for (auto& [name, t] : file.tensors)
+    if (name.starts_with("optimizer.") && t.ndim() > 0) t = ones({1, 2, 3});
+  io::save_safetensors(path("c"), file.tensors, file.metadata);
+  const auto before = weights(*other.net);
+  EXPECT_ANY_THROW(load_checkpoint(path("c"), *other.trainer));
+  EXPECT_EQ(weights(*other.net), before);
 }
 
 INSTANTIATE_TEST_SUITE_P(Settings, ResumeTest, testing::Range<size_t>(0, 5),

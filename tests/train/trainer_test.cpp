@@ -2,6 +2,7 @@
 #include "hebb/train/trainer.h"
 
 #include "hebb/autograd/grad.h"
+#include "hebb/ops/creation.h"
 #include "hebb/ops/view.h"
 #include "tests/io/files.h"
 #include "tests/train/support.h"
@@ -163,6 +164,23 @@ TEST_F(TrainerTest, EvaluateAndPredictPutTheModeBack) {
   EXPECT_TRUE(net->is_training());
   EXPECT_FALSE(net->drop.is_training());
   EXPECT_TRUE(grad_enabled());
+}
+
+TEST_F(TrainerTest, TheLoaderOfARunningEpochIsNotRestarted) {
+  Trainer t = trainer();
+  t.add_callback(std::make_shared<AfterStep>([](Trainer& own) { own.evaluate(*own.train_loader()); }));
+  EXPECT_THAT(error_of([&] { t.fit(train_set); }), HasSubstr("[evaluate] expected another loader"));
+  Trainer again = trainer();
+  EXPECT_TRUE(again.fit(train_set, &train_set)) << "between epochs it is free";
+}
+
+TEST_F(TrainerTest, NumbersAsTargetsHaveNoAccuracy) {
+  nn::Linear line{2, 1};
+  optim::SGD sgd(line.parameters(), optim::SGDOptions{.lr = 0.1});
+  Trainer t(
+      line, [](const Tensor& out, const Tensor& y) { return mse_loss(out, y); }, sgd);
+  data::DataLoader numbers(std::make_shared<data::ArrayDataset>(ones({4, 2}), ones({4, 1})), {});
+  EXPECT_TRUE(std::isnan(t.evaluate(numbers).accuracy));
 }
 
 TEST_F(TrainerTest, TrainLossIsTheMeanOverTheEpochsSamples) {
