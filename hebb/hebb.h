@@ -8,6 +8,7 @@
 #include "hebb/data/dataset.h"
 #include "hebb/data/loader.h"
 #include "hebb/data/sources.h"
+#include "hebb/graph/compile.h"
 #include "hebb/io/csv.h"
 #include "hebb/io/digits.h"
 #include "hebb/io/idx.h"

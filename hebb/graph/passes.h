@@ -1,0 +1,41 @@
+// Improvements of graphs, one at a time. Each leaves a graph that computes the same.
+#pragma once
+#include <span>
+#include <string>
+
+#include "hebb/graph/graph.h"
+
+namespace hebb::graph {
+
+/// Runs nodes whose inputs are constants, where the results are small.
+void fold_constants(Graph& graph);
+/// Drops calls that give what they were given, and views of views.
+void simplify(Graph& graph);
+/// Makes one of nodes that call the same op with the same attributes on the same values. (Random ops too:
+/// they are functions of their key.)
+void share_common(Graph& graph);
+/// Drops nodes and constants that nothing reads.
+void drop_dead(Graph& graph);
+
+/// A pass and the name by which HEBB_DISABLE_PASS switches it off.
+struct Pass {
+  const char* name;
+  void (*run)(Graph&);
+};
+/// In the order in which they run.
+std::span<const Pass> passes();
+
+/// Runs all passes but those that the environment variable HEBB_DISABLE_PASS names (separated by commas;
+/// Error for a name that no pass has). In debug builds each is followed by verify(). With HEBB_DUMP_GRAPH=DIR
+/// the graph is written to DIR as it was traced and after each pass: NAME-2-simplify.txt, and .dot for
+/// Graphviz.
+void optimize(Graph& graph, const std::string& name);
+
+namespace detail {
+/// Lets every reader of one value read another: `to[v]` in place of v.
+void replace_values(Graph& graph, std::span<const ValueId> to);
+/// 0, 1, 2, …: each value for itself.
+std::vector<ValueId> each_itself(const Graph& graph);
+}  // namespace detail
+
+}  // namespace hebb::graph

@@ -1,0 +1,66 @@
+// A graph made ready to run again and again: kernels are prepared, and what lives only within a run has its
+// place in one block of memory.
+#pragma once
+#include <span>
+#include <string>
+#include <vector>
+
+#include "hebb/graph/graph.h"
+#include "hebb/op/dispatch.h"
+
+namespace hebb::graph {
+
+/// Where each value of a graph is kept while it runs.
+struct MemoryPlan {
+  /// A value is a root, with memory of its own, or a view of one: the same memory by other strides.
+  struct Place {
+    ValueId root;
+    ViewSpec view;          ///< relative to the root's first element
+    bool in_arena = false;  ///< roots: for results, arguments, state and constants this is false
+    int64_t offset = 0;     ///< bytes from the start of the arena
+  };
+  std::vector<Place> places;  ///< by value
+  int64_t arena_bytes = 0;
+};
+/// Values that are never needed at the same time may share memory. Offsets are multiples of 64.
+MemoryPlan plan_memory(const Graph& graph);
+
+/// Runs one graph. Not to be run by two threads at once.
+class Plan {
+ public:
+  /// Takes the kernels of this thread's backend, for this thread's number of threads.
+  explicit Plan(Graph graph);
+
+  /// The results for these arguments, which must be of the traced shapes and types; then the states are what
+  /// the function made of them. If a kernel throws (an index out of range), the states stay as they were.
+  std::vector<Tensor> run(std::span<const Tensor> arguments, std::span<const Tensor> states);
+
+  const Graph& graph() const { return graph_; }
+  /// Of memory that lives only within a run.
+  int64_t arena_bytes() const { return memory_.arena_bytes; }
+
+ private:
+  struct Step {
+    const Node* node;
+    bool is_view = false;
+    bool prepared = false;
+    Kernel kernel;
+  };
+  void bind(ValueId root, const Tensor& tensor);
+  void release();
+  void run_step(Step& step);
+
+  Graph graph_;
+  MemoryPlan memory_;
+  Backend& backend_;
+  int threads_;
+  Ref<Storage> arena_;
+  std::vector<Tensor> slots_;                // by value
+  std::vector<bool> fresh_values_;           // whether a value is
+  std::vector<ValueId> fresh_;               // a root that leaves the run: new memory each time
+  std::vector<std::vector<ValueId>> views_;  // of each root outside of the arena
+  std::vector<Step> steps_;
+  std::vector<Tensor> inputs_, outputs_;  // of the step that runs
+};
+
+}  // namespace hebb::graph

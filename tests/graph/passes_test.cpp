@@ -1,0 +1,252 @@
+// Graphs, what passes make of them, and where plans put values.
+#include "hebb/graph/passes.h"
+
+#include <gmock/gmock.h>
+#include <rapidcheck/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "hebb/graph/plan.h"
+#include "hebb/graph/trace.h"
+#include "hebb/hebb.h"
+#include "tests/io/files.h"
+#include "tests/support/throws.h"
+
+namespace hebb::graph {
+namespace {
+
+using test_support::error_of;
+using ::testing::HasSubstr;
+using Tensors = std::vector<Tensor>;
+using Args = std::span<const Tensor>;
+
+Graph traced(const Function& fn, const Tensors& arguments) { return trace(fn, arguments, {}); }
+size_t count(const Graph& g, std::string_view op) {
+  return std::count_if(g.nodes.begin(), g.nodes.end(), [&](const Node& n) { return n.op->name == op; });
+}
+
+TEST(Graph, PrintsALineANode) {
+  const Graph g = traced([](Args a) -> Tensors { return {sum(relu(a[0]), 1)}; }, {ones({2, 3})});
+  EXPECT_THAT(g.str(),
+              ::testing::MatchesRegex("%0 f32 2x3 = argument 0\n%1 f32 2x3 = relu\\(%0\\)[^\n]*\n%2 f32 2 = "
+                                      "sum\\(%1\\) [^\n]*\nreturn %2\n"));
+  EXPECT_THAT(g.dot(), HasSubstr("n0 -> n1"));
+}
+
+TEST(Verify, FindsWhatIsNotWellFormed) {
+  const Graph good = traced([](Args a) -> Tensors { return {exp(a[0]) + a[0]}; }, {ones({2})});
+  verify(good, "trace");
+  Graph g = good;
+  std::swap(g.nodes[0], g.nodes[1]);
+  EXPECT_THAT(error_of([&] { verify(g, "swap"); }),
+              HasSubstr("after swap: add reads %1, which is not made before it"));
+  g = good;
+  g.nodes[1].outputs = g.nodes[0].outputs;
+  EXPECT_THAT(error_of([&] { verify(g, "p"); }), HasSubstr("expected %1 to be made once"));
+  g = good;
+  g.values[2] = TensorSpec({3}, f32);
+  EXPECT_THAT(error_of([&] { verify(g, "p"); }), HasSubstr("expected %2 to be f32 2, got f32 3"));
+  g = good;
+  g.results = {7};
+  EXPECT_ANY_THROW(verify(g, "p"));
+}
+
+TEST(FoldConstants, RunsWhatIsKnown) {
+  Graph g = traced([](Args a) -> Tensors { return {a[0] * exp(ones({3}) + 1)}; }, {ones({3})});
+  fold_constants(g);
+  drop_dead(g);
+  verify(g, "test");
+  EXPECT_EQ(g.nodes.size(), 1u);
+  ASSERT_EQ(g.constants.size(), 1u);
+  EXPECT_FLOAT_EQ(g.constants[0].tensor.to_vector<float>()[2], std::exp(2.0f));
+  Graph large = traced([](Args) -> Tensors { return {ones({100, 100})}; }, {});
+  fold_constants(large);
+  EXPECT_EQ(large.nodes.size(), 1u) << "large ones are made when they are needed";
+}
+
+TEST(Simplify, DropsWhatChangesNothing) {
+  const auto nodes_of = [](const Function& fn) {
+    Graph g = traced(fn, {ones({2, 3})});
+    fold_constants(g);
+    simplify(g);
+    drop_dead(g);
+    verify(g, "test");
+    return g.nodes.size();
+  };
+  EXPECT_EQ(nodes_of([](Args a) -> Tensors { return {a[0] * 1}; }), 0u);
+  EXPECT_EQ(nodes_of([](Args a) -> Tensors { return {a[0] / 1}; }), 0u);
+  EXPECT_EQ(nodes_of([](Args a) -> Tensors { return {a[0] - 0}; }), 0u);
+  EXPECT_EQ(nodes_of([](Args a) -> Tensors { return {-(-a[0])}; }), 0u);
+  EXPECT_EQ(nodes_of([](Args a) -> Tensors { return {alias(clone(a[0]))}; }), 0u);
+  EXPECT_EQ(nodes_of([](Args a) -> Tensors { return {reshape(reshape(a[0], {6}), {2, 3})}; }), 0u);
+  EXPECT_EQ(nodes_of([](Args a) -> Tensors { return {reshape(reshape(a[0], {6}), {3, 2})}; }), 1u);
+  EXPECT_EQ(nodes_of([](Args a) -> Tensors { return {a[0] + 0}; }), 1u) << "-0 + 0 is 0";
+  EXPECT_EQ(nodes_of([](Args a) -> Tensors { return {a[0] * ones({4, 2, 3})}; }), 1u) << "it broadcasts";
+  EXPECT_EQ(nodes_of([](Args a) -> Tensors { return {a[0] * scalar(1, f64)}; }), 0u)
+      << "0-d numbers do not promote";
+}
+
+TEST(ShareCommon, MakesOneOfEquals) {
+  Graph g = traced(
+      [](Args a) -> Tensors {
+        return {exp(a[0]) + exp(a[0]), sum(a[0], 0), sum(a[0], 1)};
+      },
+      {ones({2, 2})});
+  share_common(g);
+  drop_dead(g);
+  verify(g, "test");
+  EXPECT_EQ(count(g, "exp"), 1u);
+  EXPECT_EQ(count(g, "sum"), 2u) << "other attributes";
+}
+
+TEST(DropDead, DropsWhatNothingReads) {
+  Graph g = traced(
+      [](Args a) -> Tensors {
+        exp(sqrt(a[0]));
+        return {a[0] + 1};
+      },
+      {ones({2})});
+  drop_dead(g);
+  verify(g, "test");
+  EXPECT_EQ(count(g, "exp") + count(g, "sqrt"), 0u);
+  EXPECT_EQ(count(g, "add"), 1u);
+}
+
+TEST(Optimize, UnknownPassesAreRefused) {
+  ::setenv("HEBB_DISABLE_PASS", "simplify,simplfy", 1);
+  Graph g = traced([](Args a) -> Tensors { return {a[0]}; }, {ones({2})});
+  EXPECT_EQ(error_of([&] { optimize(g, "f"); }),
+            "HEBB_DISABLE_PASS: expected names of fold_constants, simplify, share_common, drop_dead, got "
+            "\"simplfy\"");
+  ::unsetenv("HEBB_DISABLE_PASS");
+}
+
+class Dump : public io::test::IoTest {};
+
+TEST_F(Dump, WritesTheGraphAfterEachPass) {
+  ::setenv("HEBB_DUMP_GRAPH", path("graphs").c_str(), 1);
+  Graph g = traced([](Args a) -> Tensors { return {a[0] * 1}; }, {ones({2})});
+  optimize(g, "f");
+  ::unsetenv("HEBB_DUMP_GRAPH");
+  EXPECT_THAT(io::test::bytes_of_file(path("graphs/f-0-trace.txt")), HasSubstr("mul(%0"));
+  EXPECT_EQ(io::test::bytes_of_file(path("graphs/f-4-drop_dead.txt")), "%0 f32 2 = argument 0\nreturn %0\n");
+  EXPECT_THAT(io::test::bytes_of_file(path("graphs/f-4-drop_dead.dot")), HasSubstr("digraph"));
+}
+
+// ---- Random graphs
+
+// A function of two arguments made of `n` random ops on what came before.
+Tensors random_function(const std::vector<uint32_t>& choices, Args arguments) {
+  Tensors values(arguments.begin(), arguments.end());
+  auto pick = [&](uint32_t c) { return values[c % values.size()]; };
+  for (const uint32_t c : choices) {
+    const Tensor x = pick(c >> 8), y = pick(c >> 16);
+    switch (c % 12) {
+      case 0: values.push_back(x + y); break;
+      case 1: values.push_back(x * y); break;
+      case 2: values.push_back(tanh(x)); break;
+      case 3: values.push_back(matmul(x, y)); break;
+      case 4: values.push_back(transpose(x, 0, 1)); break;
+      case 5: values.push_back(x - mean(y, 1, true)); break;
+      case 6: values.push_back(softmax(x, 1)); break;
+      case 7: values.push_back(reshape(reshape(x, {16}), {4, 4})); break;
+      case 8: values.push_back(relu(x) * 1); break;
+      case 9: values.push_back(cat({slice(x, 0, 0, 2), slice(y, 0, 2, 4)}, 0)); break;
+      case 10: values.push_back(where(x > y, x, y)); break;
+      default: values.push_back(clamp(x, -1, 1) / (ones({4, 4}) + 1)); break;
+    }
+  }
+  return {values.back(), transpose(values[values.size() / 2], 0, 1), sum(values.back())};
+}
+
+bool same_bits(const Tensor& a, const Tensor& b) {
+  const auto x = a.to_vector<float>(), y = b.to_vector<float>();
+  return a.shape() == b.shape() && std::memcmp(x.data(), y.data(), x.size() * sizeof(float)) == 0;
+}
+
+RC_GTEST_PROP(RandomGraphs, CompiledEqualsEager, (const std::vector<uint32_t>& choices)) {
+  const Tensors arguments{
+      Tensor::from(std::vector<float>{1, -2, 3, .5f, 0, .25f, -1, 2, 4, -.5f, 1, 1, -3, 2, .1f, .2f}, {4, 4}),
+      Tensor::from(std::vector<float>{0, 1, 0, -1, 2, .5f, 1, 3, -2, 1, .3f, 0, 1, 1, -1, .7f}, {4, 4})};
+  const Function fn = [&](Args a) -> Tensors {
+    Tensor x = a[0].detach().requires_grad_();
+    Tensors out = random_function(choices, std::vector{x, a[1]});
+    const Tensors g = grad(std::vector{out[2]}, std::vector{x}, {}, {}, true);
+    Tensors all;
+    for (const Tensor& t : out) all.push_back(t.detach());
+    if (g[0].defined()) all.push_back(g[0]);
+    return all;
+  };
+  const bool differentiable =
+      random_function(choices, std::vector{arguments[0].detach().requires_grad_(), arguments[1]})[2]
+          .requires_grad();
+  RC_PRE(differentiable);
+  const Tensors want = fn(arguments);
+  Graph g = traced(fn, arguments);
+  Plan plain(g);
+  optimize(g, "random");
+  verify(g, "all passes");
+  Plan improved(g);
+  for (Plan* plan : {&plain, &improved}) {
+    const Tensors got = plan->run(arguments, {});
+    RC_ASSERT(got.size() == want.size());
+    for (size_t i = 0; i < got.size(); ++i) RC_ASSERT(same_bits(got[i], want[i]));
+  }
+}
+
+TEST(MemoryPlan, ValuesThatLiveTogetherLieApart) {
+  nn::Sequential net{nn::Conv2d(1, 8, {.kernel_size = 3}),
+                     nn::ReLU(),
+                     nn::Conv2d(8, 8, {.kernel_size = 3}),
+                     nn::ReLU(),
+                     nn::Flatten(),
+                     nn::Linear(8 * 16, 10)};
+  const Tensors state = net.parameters();
+  Graph g = trace(
+      [&](Args a) -> Tensors {
+        net.zero_grad();
+        const Tensor loss = sum(net(a[0]));
+        backward(loss);
+        Tensors out{loss.detach()};
+        for (const Tensor& p : net.parameters()) out.push_back(p.grad());
+        return out;
+      },
+      Tensors{ones({2, 1, 8, 8})}, state);
+  optimize(g, "net");
+  const MemoryPlan plan = plan_memory(g);
+  // When each root is made and last read, found anew.
+  std::vector<std::pair<size_t, size_t>> lives(g.values.size(), {SIZE_MAX, 0});
+  for (size_t i = 0; i < g.nodes.size(); ++i) {
+    for (const ValueId v : g.nodes[i].outputs) {
+      auto& life = lives[plan.places[v].root];
+      life.first = std::min(life.first, i);
+      life.second = std::max(life.second, i);
+    }
+    for (const ValueId v : g.nodes[i].inputs) lives[plan.places[v].root].second = i;
+  }
+  int64_t together = 0;
+  size_t pairs = 0;
+  for (size_t a = 0; a < g.values.size(); ++a) {
+    const auto& pa = plan.places[a];
+    if (!pa.in_arena) continue;
+    const int64_t bytes = g.values[a].shape.numel() * size_of(g.values[a].dtype);
+    together += bytes;
+    EXPECT_EQ(pa.offset % 64, 0);
+    EXPECT_LE(pa.offset + bytes, plan.arena_bytes);
+    for (size_t b = 0; b < a; ++b) {
+      const auto& pb = plan.places[b];
+      if (!pb.in_arena || lives[a].first > lives[b].second || lives[b].first > lives[a].second) continue;
+      ++pairs;
+      const int64_t other = g.values[b].shape.numel() * size_of(g.values[b].dtype);
+      EXPECT_TRUE(pa.offset + bytes <= pb.offset || pb.offset + other <= pa.offset)
+          << "%" << a << " and %" << b;
+    }
+  }
+  EXPECT_GT(pairs, 5u);
+  EXPECT_LT(plan.arena_bytes, together) << "memory is used again";
+}
+
+}  // namespace
+}  // namespace hebb::graph
