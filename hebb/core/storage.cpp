@@ -11,6 +11,7 @@ namespace hebb {
 namespace {
 
 constexpr size_t kAlignment = 64;
+constexpr size_t kMostBytes = size_t{1} << 47;  // no processor gives a program a larger address space
 // A training step frees and takes the same sizes again and again. Above this the system is asked each time it
 // would be slower by page faults, so everything is cached; the bound is on what may lie unused.
 constexpr int64_t kMaxCached = int64_t{2} << 30;
@@ -32,6 +33,7 @@ SizeClass size_class(size_t bytes) {
 class Pool {
  public:
   void* take(size_t bytes) {
+    if (bytes > kMostBytes) throw std::bad_alloc();
     const SizeClass c = size_class(bytes);
     {
       const std::lock_guard lock(mutex_);
