@@ -55,8 +55,7 @@ Tensor class_indices(const Tensor& labels, const std::string& where) {
   for (size_t i = 0; i < v.size(); ++i) {
     HEBB_CHECK(v[i] >= 0 && v[i] == std::floor(v[i]) && v[i] < 1e6,
                "[data] {}: expected labels that are whole numbers from 0, got {} for sample {} (below "
-               "1,000,000; where "
-               "targets are numbers, say data.regression = true)",
+               "1,000,000; where targets are numbers, say data.regression = true)",
                where, v[i], i);
     classes.push_back(static_cast<int64_t>(v[i]));
   }

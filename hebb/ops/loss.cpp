@@ -96,10 +96,10 @@ Tensor l1_loss(const Tensor& x, const Tensor& target, Reduction reduction) {
   return reduce(abs(x - target), reduction);
 }
 
-// With c = min(d, delta) both branches are c (d - c / 2).
 namespace {
 
-// d^2 / 2 within [-delta, delta], where it is smooth, and a line beyond.
+// d^2 / 2 within [-delta, delta], where it is smooth, and a line beyond: with c = d held within these bounds
+// both are c (d - c / 2).
 Tensor huber(const Tensor& d, double delta) {
   const Tensor near = clamp(d, -delta, delta);
   return near * (d - 0.5 * near);

@@ -270,8 +270,8 @@ Tensor norm(const Tensor& x, double p, const Dims& dims, bool keepdim) {
     powers = where(zero, p > 0 ? 0.0 : kInfinity, pow(where(zero, 1, abs(x)), p));
   }
   const Tensor s = sum(powers, dims, keepdim);
-  if (p < 0) return where(s == 0, kInfinity, root(s, [p](const Tensor& t) { return pow(t, 1 / p); }));
-  return root(s, [p](const Tensor& t) { return pow(t, 1 / p); });
+  const Tensor length = root(s, [p](const Tensor& t) { return pow(t, 1 / p); });
+  return p < 0 ? where(s == 0, kInfinity, length) : length;
 }
 
 }  // namespace hebb
