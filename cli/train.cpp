@@ -28,7 +28,7 @@ void on_interrupt(int) {
 struct TrainOptions {
   std::string recipe, data, epochs, batch_size, lr, optimizer, seed;
   std::vector<std::string> set;
-  bool no_shuffle = false;
+  bool no_shuffle = false, eager = false;
   train::RunOptions run;
 };
 
@@ -54,6 +54,7 @@ void apply(const TrainOptions& o, train::Recipe& recipe) {
   set(recipe, "--batch-size", "train.batch_size", o.batch_size);
   set(recipe, "--seed", "train.seed", o.seed);
   set(recipe, "--no-shuffle", "train.shuffle", o.no_shuffle ? "false" : "");
+  set(recipe, "--eager", "train.compile", o.eager ? "false" : "");
   for (const std::string& pair : o.set) {
     const size_t at = pair.find('=');
     HEBB_CHECK(at != std::string::npos && at > 0, "--set: expected KEY=VALUE, got {}", pair);
@@ -136,6 +137,7 @@ void add_train(App& app) {
       ->excludes(out);
   c->add_option("--init", o->run.init, "Weights to start from (.safetensors)");
   c->add_flag("--no-shuffle", o->no_shuffle, "Take the samples in their order");
+  c->add_flag("--eager", o->eager, "Run op by op instead of compiled, to debug");
   c->add_flag("--log-steps", o->run.log_steps, "Write the loss of every step to steps.csv");
   c->add_option("--set", o->set, "Change a key of the recipe: --set train.clip_norm=1")
       ->type_name("KEY=VALUE");

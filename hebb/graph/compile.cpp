@@ -18,75 +18,142 @@ namespace {
 
 constexpr size_t kMaxPlans = 16;
 
-void append(std::string& key, const Tensor& t) {
-  key += fmt::format("{} {}{};", name_of(t.dtype()), t.shape().str(), t.requires_grad() ? " grad" : "");
+// What a plan was made for, of each tensor.
+struct Traits {
+  Shape shape;
+  DType dtype;
+  bool requires_grad;
+
+  explicit Traits(const Tensor& t) : shape(t.shape()), dtype(t.dtype()), requires_grad(t.requires_grad()) {}
+  bool fits(const Tensor& t) const {
+    return t.shape() == shape && t.dtype() == dtype && t.requires_grad() == requires_grad;
+  }
+};
+std::vector<Traits> traits_of(std::span<const Tensor> tensors) { return {tensors.begin(), tensors.end()}; }
+bool fit(const std::vector<Traits>& traits, std::span<const Tensor> tensors) {
+  if (traits.size() != tensors.size()) return false;
+  for (size_t i = 0; i < traits.size(); ++i)
+    if (!traits[i].fits(tensors[i])) return false;
+  return true;
 }
+
+// What is set on this thread.
+struct Mode {
+  bool grad = grad_enabled();
+  int threads = num_threads();
+  const Backend* backend = &current_backend();
+  bool operator==(const Mode&) const = default;
+};
 
 }  // namespace
 
 struct Compiled::Impl {
   struct Entry {
+    Mode mode;
     std::string key;
+    std::vector<Tensor> state;
+    std::vector<Traits> argument_traits, state_traits;
+    std::string traced;  // the graph as it was before the passes
     std::unique_ptr<graph::Plan> plan;
+
+    bool fits(const Mode& m, const std::string& k, std::span<const Tensor> arguments) const {
+      return mode == m && key == k && fit(argument_traits, arguments) && fit(state_traits, state);
+    }
   };
   graph::Function fn;
-  std::vector<Tensor> state;
+  std::vector<CompiledState> state;
   CompileOptions options;
   std::mutex mutex;
   std::vector<Entry> entries;
-  const graph::Plan* last = nullptr;
+  Entry* last = nullptr;
   bool warned = false;
 
-  std::string key_of(std::span<const Tensor> arguments) const {
-    std::string key = fmt::format("{} {} {}", grad_enabled(), num_threads(), current_backend().name());
-    if (options.key) key += options.key();
-    key += '|';
-    for (const Tensor& t : arguments) append(key, t);
-    key += '|';
-    for (const Tensor& t : state) append(key, t);
-    return key;
+  std::string key() const {
+    std::string all;
+    for (const CompiledState& s : state)
+      if (s.key) all += s.key() + ';';
+    return all;
+  }
+  std::vector<Tensor> tensors() const {
+    std::vector<Tensor> all;
+    std::unordered_set<const void*> seen;
+    const auto add = [&](const Tensor& t) {
+      if (t.defined() && seen.insert(t.impl()).second) all.push_back(t);
+    };
+    for (const CompiledState& s : state)
+      if (s.tensors)
+        for (const Tensor& t : s.tensors()) add(t);
+    add(default_generator().state());
+    return all;
   }
 
-  // Null if there are too many.
-  graph::Plan* plan_for(std::span<const Tensor> arguments) {
-    std::string key = key_of(arguments);
+  graph::Graph traced(std::span<const Tensor> arguments, std::span<const Tensor> state) const {
+    try {
+      return graph::trace(fn, arguments, state);
+    } catch (const Error& e) {
+      throw CompileError(e.what());
+    }
+  }
+
+  // Null if there is none.
+  Entry* find(const Mode& mode, const std::string& k, std::span<const Tensor> arguments) {
+    if (last && last->fits(mode, k, arguments)) return last;
     for (Entry& e : entries)
-      if (e.key == key) return e.plan.get();
+      if (e.fits(mode, k, arguments)) return &e;
+    return nullptr;
+  }
+  // Null if there are too many.
+  Entry* find_or_make(std::span<const Tensor> arguments) {
+    const Mode mode;
+    std::string k = key();
+    if (Entry* e = find(mode, k, arguments)) return e;
     if (entries.size() == kMaxPlans) return nullptr;
-    graph::Graph g = graph::trace(fn, arguments, state);
-    graph::optimize(g,
-                    entries.empty() ? options.name : fmt::format("{}-{}", options.name, entries.size() + 1));
-    entries.push_back({std::move(key), std::make_unique<graph::Plan>(std::move(g))});
-    return entries.back().plan.get();
+    Entry e{mode, std::move(k), tensors(), traits_of(arguments), {}, {}, nullptr};
+    e.state_traits = traits_of(e.state);
+    plan(e, traced(arguments, e.state), entries.size() + 1);
+    entries.reserve(kMaxPlans);  // `last` stays where it is
+    return &entries.emplace_back(std::move(e));
+  }
+  void plan(Entry& e, graph::Graph g, size_t number) const {
+    e.traced = g.str();
+    graph::optimize(g, number == 1 ? options.name : fmt::format("{}-{}", options.name, number));
+    e.plan = std::make_unique<graph::Plan>(std::move(g));
+  }
+  bool retrace(std::span<const Tensor> arguments) {
+    Entry* e = find(Mode(), key(), arguments);
+    if (!e) return false;
+    std::vector<Tensor> state = tensors();
+    graph::Graph g = traced(arguments, state);
+    const bool same_state = std::equal(state.begin(), state.end(), e->state.begin(), e->state.end(),
+                                       [](const Tensor& a, const Tensor& b) { return a.is_same(b); });
+    if (same_state && g.str() == e->traced) return false;
+    e->state = std::move(state);
+    e->state_traits = traits_of(e->state);
+    plan(*e, std::move(g), static_cast<size_t>(e - entries.data()) + 1);
+    return true;
   }
 };
 
-Compiled compile(graph::Function fn, std::span<const Tensor> state, CompileOptions options) {
+Compiled compile(graph::Function fn, std::vector<CompiledState> state, CompileOptions options) {
   HEBB_CHECK(fn, "[compile] expected a function, got none");
   auto impl = std::make_shared<Compiled::Impl>();
   impl->fn = std::move(fn);
+  impl->state = std::move(state);
   impl->options = std::move(options);
-  std::unordered_set<const void*> seen;
-  auto add = [&](const Tensor& t) {
-    if (t.defined() && seen.insert(t.impl()).second) impl->state.push_back(t);
-  };
-  for (const Tensor& t : state) add(t);
-  add(default_generator().state());
   return Compiled(std::move(impl));
 }
 
 std::vector<Tensor> Compiled::operator()(std::span<const Tensor> arguments) const {
+  // Within a function that is being compiled, or in forward mode, this one is a part of the whole.
+  if (!is_eager()) return impl_->fn(arguments);
   for (size_t i = 0; i < arguments.size(); ++i)
     HEBB_CHECK(arguments[i].defined() && arguments[i].has_data(),
                "[compile] expected arguments with values, argument {} has none", i);
-  // Within a function that is being compiled, this one is a part of it.
-  if (std::any_of(arguments.begin(), arguments.end(), [](const Tensor& t) { return t.is_traced(); }) ||
-      std::any_of(impl_->state.begin(), impl_->state.end(), [](const Tensor& t) { return t.is_traced(); }))
-    return impl_->fn(arguments);
   const std::lock_guard lock(impl_->mutex);
-  graph::Plan* plan = impl_->plan_for(arguments);
-  impl_->last = plan;
-  if (plan) return plan->run(arguments, impl_->state);
+  for (const CompiledState& s : impl_->state)
+    if (s.refresh) s.refresh();
+  impl_->last = impl_->find_or_make(arguments);
+  if (impl_->last) return impl_->last->plan->run(arguments, impl_->last->state);
   if (!impl_->warned)
     std::fprintf(
         stderr,
@@ -97,13 +164,19 @@ std::vector<Tensor> Compiled::operator()(std::span<const Tensor> arguments) cons
   return impl_->fn(arguments);
 }
 
+bool Compiled::retrace(std::span<const Tensor> arguments) const {
+  if (!is_eager()) return false;
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->retrace(arguments);
+}
+
 size_t Compiled::num_plans() const {
   const std::lock_guard lock(impl_->mutex);
   return impl_->entries.size();
 }
 std::string Compiled::graph() const {
   const std::lock_guard lock(impl_->mutex);
-  return impl_->last ? impl_->last->graph().str() : "";
+  return impl_->last ? impl_->last->plan->graph().str() : "";
 }
 
 }  // namespace hebb

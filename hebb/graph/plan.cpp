@@ -18,6 +18,8 @@ struct Life {
   bool meets(const Life& o) const { return first <= o.last && o.first <= last; }
 };
 
+bool is_half(const Tensor& t) { return t.dtype() == bf16 || t.dtype() == f16; }
+
 int64_t bytes_of(const TensorSpec& s) {
   const int64_t n = s.shape.numel() * size_of(s.dtype);
   return std::max(kAlignment, (n + kAlignment - 1) / kAlignment * kAlignment);
@@ -31,18 +33,6 @@ std::vector<bool> kept_outside(const Graph& g, const std::vector<MemoryPlan::Pla
   for (const ValueId v : g.results) outside[places[v].root] = true;
   for (const State& s : g.states) outside[s.before] = outside[places[s.after].root] = true;
   return outside;
-}
-
-// The state becomes the value: its memory is taken over where it was made for that.
-void assign(const Tensor& state, Tensor value, bool fresh) {
-  hebb::detail::TensorImpl& impl = *state.impl();
-  if (fresh) {
-    impl.spec = value.spec();
-    impl.storage = value.impl()->storage;
-    impl.offset = 0;
-  } else {
-    Tensor(state).assign_(value);
-  }
 }
 
 }  // namespace
@@ -91,6 +81,29 @@ MemoryPlan plan_memory(const Graph& g) {
   return plan;
 }
 
+std::vector<int> plan_in_place(const Graph& g, const MemoryPlan& memory) {
+  std::vector<int> state_of(g.values.size(), -1), in_place(g.values.size(), -1);
+  for (size_t s = 0; s < g.states.size(); ++s) state_of[g.states[s].before] = static_cast<int>(s);
+  std::vector<bool> read_later(g.values.size());  // by root: by a later node or as a result
+  for (const ValueId v : g.results) read_later[memory.places[v].root] = true;
+  for (const State& s : g.states)
+    if (s.after != s.before) read_later[memory.places[s.after].root] = true;
+  for (auto n = g.nodes.rbegin(); n != g.nodes.rend(); ++n) {
+    const bool updates = n->op->overwrites[0] >= 0;
+    if (!updates && n->op->kind == Kind::Opaque) break;  // it may throw
+    for (size_t i = 0; i < n->outputs.size(); ++i) {
+      const ValueId out = n->outputs[i];
+      const int input = updates ? n->op->overwrites[i] : -1;
+      if (input < 0 || static_cast<size_t>(input) >= n->inputs.size()) continue;
+      const ValueId old = n->inputs[static_cast<size_t>(input)];
+      const int s = state_of[old];
+      if (s >= 0 && g.states[s].after == out && !read_later[old]) in_place[out] = s;
+    }
+    for (const ValueId v : n->inputs) read_later[memory.places[v].root] = true;
+  }
+  return in_place;
+}
+
 Plan::Plan(Graph graph)
     : graph_(std::move(graph)),
       memory_(plan_memory(graph_)),
@@ -98,7 +111,8 @@ Plan::Plan(Graph graph)
       threads_(num_threads()),
       arena_(make_ref<Storage>(static_cast<size_t>(memory_.arena_bytes))),
       slots_(graph_.values.size()),
-      fresh_values_(graph_.values.size()),
+      fresh_(graph_.values.size()),
+      in_place_(plan_in_place(graph_, memory_)),
       views_(graph_.values.size()) {
   std::vector<bool> given(graph_.values.size());
   for (const ValueId v : graph_.arguments) given[v] = true;
@@ -112,7 +126,7 @@ Plan::Plan(Graph graph)
         slots_[v] =
             Tensor::view(arena_, p.view.spec, root.offset / size_of(p.view.spec.dtype) + p.view.offset);
       else if (p.root != v) views_[p.root].push_back(v);
-      else if (!given[v]) fresh_.push_back(v), fresh_values_[v] = true;
+      else fresh_[v] = !given[v];
     }
     steps_.push_back({&n, memory_.places[n.outputs[0]].root != n.outputs[0], false, {}});
   }
@@ -136,7 +150,8 @@ void Plan::release() {
   };
   for (const ValueId v : graph_.arguments) let_go(v);
   for (const State& s : graph_.states) let_go(s.before);
-  for (const ValueId v : fresh_) let_go(v);
+  for (size_t v = 0; v < fresh_.size(); ++v)
+    if (fresh_[v]) let_go(static_cast<ValueId>(v));
 }
 
 void Plan::run_step(Step& step) {
@@ -165,6 +180,10 @@ void Plan::run_step(Step& step) {
     step.kernel(context, in.data(), out.data());
     return;
   }
+  if (!n.op->decompose && n.op->reference && !std::any_of(inputs_.begin(), inputs_.end(), is_half)) {
+    n.op->reference({n.attrs, inputs_, outputs_});
+    return;
+  }
   // No kernel for these types: as an eager call finds a way.
   const Outputs values = base_interpreter().apply(*n.op, n.attrs, inputs_);
   for (int i = 0; i < values.size(); ++i) {
@@ -175,21 +194,37 @@ void Plan::run_step(Step& step) {
 
 std::vector<Tensor> Plan::run(std::span<const Tensor> arguments, std::span<const Tensor> states) {
   const NoGrad no_grad;
+  std::vector<bool> unshared;
+  for (const Tensor& t : states) unshared.push_back(t.is_contiguous() && t.impl()->storage->use_count() == 1);
   for (size_t i = 0; i < arguments.size(); ++i)
     bind(graph_.arguments[i], hebb::detail::dense(arguments[i].detach()));
   for (size_t i = 0; i < states.size(); ++i)
     bind(graph_.states[i].before, hebb::detail::dense(states[i].detach()));
-  for (const ValueId v : fresh_) bind(v, Tensor::empty(graph_.values[v].shape, graph_.values[v].dtype));
+  for (size_t v = 0; v < fresh_.size(); ++v) {
+    if (!fresh_[v]) continue;
+    const TensorSpec& spec = graph_.values[v];
+    const int state = in_place_[v];
+    bind(static_cast<ValueId>(v),
+         state >= 0 && unshared[state] ? states[state].detach() : Tensor::empty(spec.shape, spec.dtype));
+  }
   for (Step& s : steps_)
     if (!s.is_view) run_step(s);
 
-  std::vector<Tensor> results;
+  std::vector<Tensor> results, after;
   for (const ValueId v : graph_.results) results.push_back(slots_[v].detach());
-  std::vector<Tensor> after;
   for (const State& s : graph_.states) after.push_back(s.after == s.before ? Tensor() : slots_[s.after]);
   release();  // what leaves is not held here as well: its owner may change it in place
-  for (size_t i = 0; i < states.size(); ++i)
-    if (after[i].defined()) assign(states[i], std::move(after[i]), fresh_values_[graph_.states[i].after]);
+  for (size_t i = 0; i < states.size(); ++i) {
+    if (!after[i].defined()) continue;
+    hebb::detail::TensorImpl& impl = *states[i].impl();
+    if (fresh_[graph_.states[i].after]) {  // its memory was made for the state
+      impl.spec = after[i].spec();
+      impl.storage = after[i].impl()->storage;
+      impl.offset = after[i].impl()->offset;
+    } else {
+      Tensor(states[i]).assign_(after[i]);
+    }
+  }
   return results;
 }
 

@@ -24,6 +24,10 @@ struct MemoryPlan {
 };
 /// Values that are never needed at the same time may share memory. Offsets are multiples of 64.
 MemoryPlan plan_memory(const Graph& graph);
+/// For each value, the place in graph.states of the state whose memory it may be written to while the state's
+/// old value is read; -1 for none. Only where nothing after it may throw: else a run that fails would leave
+/// some of the states changed.
+std::vector<int> plan_in_place(const Graph& graph, const MemoryPlan& memory);
 
 /// Runs one graph. Not to be run by two threads at once.
 class Plan {
@@ -56,8 +60,8 @@ class Plan {
   int threads_;
   Ref<Storage> arena_;
   std::vector<Tensor> slots_;                // by value
-  std::vector<bool> fresh_values_;           // whether a value is
-  std::vector<ValueId> fresh_;               // a root that leaves the run: new memory each time
+  std::vector<bool> fresh_;                  // by value: a root that leaves the run, in new memory each time
+  std::vector<int> in_place_;                // by value: the state whose memory it takes over; -1: none
   std::vector<std::vector<ValueId>> views_;  // of each root outside of the arena
   std::vector<Step> steps_;
   std::vector<Tensor> inputs_, outputs_;  // of the step that runs

@@ -104,6 +104,18 @@ class Finder final : public MemberVisitor {
   std::string found_;
 };
 
+// The mode of a module and all inside it, as text.
+class Modes final : public MemberVisitor {
+ public:
+  void parameter(std::string_view, Parameter&) override {}
+  void buffer(std::string_view, Buffer&) override {}
+  void module(std::string_view, Module& m) override {
+    text += m.is_training() ? 't' : 'e';
+    m.visit_members(*this);
+  }
+  std::string text;
+};
+
 class Children final : public MemberVisitor {
  public:
   void parameter(std::string_view, Parameter&) override {}
@@ -210,6 +222,21 @@ EvalScope::EvalScope(Module& m) {
 }
 EvalScope::~EvalScope() {
   for (auto& [m, training] : modes_) m->train(training);  // outer ones first: their mode spreads inwards
+}
+
+Module::operator CompiledState() {
+  CompiledState s;
+  s.tensors = [this] {
+    std::vector<Tensor> all;
+    for (const auto& [name, t] : state_dict()) all.push_back(t);
+    return all;
+  };
+  s.key = [this] {
+    Modes modes;
+    modes.module("", *this);
+    return modes.text;
+  };
+  return s;
 }
 
 NamedTensors Module::named_parameters() {

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "hebb/core/macros.h"
-#include "hebb/core/tensor.h"
+#include "hebb/graph/compile.h"
 
 /// Names a module's members (parameters, buffers, submodules, vectors and optionals of those) once, after its
 /// forward. Defines the call operator, which runs forward with the module's path at hand for errors. (So a
@@ -170,6 +170,8 @@ class Module {
   /// Converts parameters and floating buffers to another element type, in place: an optimizer that holds them
   /// goes on with them. Gradients are forgotten.
   void to(DType dtype);
+  /// Parameters, buffers and the mode of each module, for compile().
+  operator CompiledState();
   /// Number of trained values.
   int64_t num_parameters();
 

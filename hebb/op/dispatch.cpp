@@ -187,6 +187,7 @@ Interpreter& eager() {
 
 Backend& current_backend() { return state().backend ? *state().backend : *backends()[0]; }
 
+bool is_eager() { return !state().base && !state().top; }
 Interpreter& base_interpreter() { return state().base ? *state().base : eager(); }
 Interpreter* top_interpreter() { return state().top; }
 

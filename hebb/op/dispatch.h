@@ -22,6 +22,8 @@ Outputs apply(const OpDef& op, const Attrs& attrs, std::span<const Tensor> input
 /// The same for ops of one output.
 Tensor apply1(const OpDef& op, const Attrs& attrs, std::initializer_list<Tensor> inputs);
 
+/// True if no InterpreterScope stands on this thread: calls compute, and the tape may record them.
+bool is_eager();
 /// The interpreter that computes: eager unless an InterpreterScope of Place::base stands.
 Interpreter& base_interpreter();
 

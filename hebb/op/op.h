@@ -1,6 +1,7 @@
 // What an op is: one OpDef holds its shape rule, gradients, plain kernel, samples and doc line. Everything
 // that a network does is an op; eager execution, differentiation and compilation read the same definitions.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -152,6 +153,9 @@ struct OpDef {
   uint32_t saves_outputs = 0;    ///< bit i: vjp reads the values of output i
   uint32_t constant_inputs = 0;  ///< bit i: no gradient flows to input i; the tape refuses one that wants it
   int elementwise = -1;          ///< number of the scalar expression, for ops of the elementwise table
+  /// For each output, the input whose memory it may take over when nothing else needs that (the kernel reads
+  /// an element before it writes the same one); -1: none.
+  std::array<int8_t, 4> overwrites = {-1, -1, -1, -1};
 
   /// Multiply-adds of one call, for summaries; absent means none.
   int64_t (*multiply_adds)(SpecPtrs in, const Specs& out, const Attrs&) = nullptr;

@@ -20,9 +20,8 @@ void check(const O& o, const char* owner) {
 
 // Adam's rule. `decay` goes into the gradient, `shrink` onto the weights: one is Adam's, the other AdamW's.
 template <class O>
-void adam_update(const O& o, double decay, double shrink, int64_t step, Tensor& value, const Tensor& grad,
-                 std::vector<Tensor>& slots) {
-  const double n = static_cast<double>(step);
+void adam_update(const O& o, double decay, double shrink, const Update& u) {
+  const double n = static_cast<double>(u.count);
   const double step_size = o.lr / (1 - std::pow(o.betas[0], n));
   const double root_correction = 1 / std::sqrt(1 - std::pow(o.betas[1], n));
   const auto rule = [&]<class T>(T) {
@@ -49,8 +48,13 @@ void adam_update(const O& o, double decay, double shrink, int64_t step, Tensor& 
     return Rule{T(o.maximize ? -1 : 1), T(decay),     T(shrink),          T(1 - o.betas[0]), T(o.betas[1]),
                 T(1 - o.betas[1]),      T(step_size), T(root_correction), T(o.eps)};
   };
-  if (o.amsgrad) detail::update_each(value, grad, rule, slots[0], slots[1], slots[2]);
-  else detail::update_each(value, grad, rule, slots[0], slots[1]);
+  if (o.amsgrad) update_each<0, 1, 2>(u, rule);
+  else update_each<0, 1>(u, rule);
+}
+
+template <class O>
+std::vector<Slot> adam_slots(const O& o) {
+  return {{"exp_avg"}, {"exp_avg_sq"}, {"max_exp_avg_sq", 0, o.amsgrad}};
 }
 
 }  // namespace
@@ -59,28 +63,16 @@ void AdamOptions::check(const char* owner) const { optim::check(*this, owner); }
 void AdamWOptions::check(const char* owner) const { optim::check(*this, owner); }
 
 Adam::Adam(const std::vector<ParamGroup>& groups, const AdamOptions& defaults)
-    : OptimizerOf("Adam", groups, defaults) {
-  create_state();
-}
+    : OptimizerOf(groups, defaults) {}
 AdamW::AdamW(const std::vector<ParamGroup>& groups, const AdamWOptions& defaults)
-    : OptimizerOf("AdamW", groups, defaults) {
-  create_state();
-}
+    : OptimizerOf(groups, defaults) {}
 
-std::vector<Optimizer::Slot> Adam::slots(size_t group) const {
-  return {{"exp_avg"}, {"exp_avg_sq"}, {"max_exp_avg_sq", 0, group_options(group).amsgrad}};
-}
-std::vector<Optimizer::Slot> AdamW::slots(size_t group) const {
-  return {{"exp_avg"}, {"exp_avg_sq"}, {"max_exp_avg_sq", 0, group_options(group).amsgrad}};
-}
+std::vector<Slot> Adam::slots_of(const AdamOptions& o) { return adam_slots(o); }
+std::vector<Slot> AdamW::slots_of(const AdamWOptions& o) { return adam_slots(o); }
 
-void Adam::update(Param& p, const Tensor& grad, int64_t step) {
-  const AdamOptions& o = group_options(p.group);
-  adam_update(o, o.weight_decay, 1, step, p.value, grad, p.slots);
-}
-void AdamW::update(Param& p, const Tensor& grad, int64_t step) {
-  const AdamWOptions& o = group_options(p.group);
-  adam_update(o, 0, 1 - o.lr * o.weight_decay, step, p.value, grad, p.slots);
+void Adam::update_by(const AdamOptions& o, const Update& u) { adam_update(o, o.weight_decay, 1, u); }
+void AdamW::update_by(const AdamWOptions& o, const Update& u) {
+  adam_update(o, 0, 1 - o.lr * o.weight_decay, u);
 }
 
 }  // namespace hebb::optim

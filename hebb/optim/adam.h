@@ -30,15 +30,15 @@ struct AdamOptions {
 /// amsgrad puts the largest v so far in place of v. Keras adds eps to the uncorrected root ("epsilon hat").
 /// Sources: Kingma and Ba, 2015; amsgrad: Reddi, Kale, Kumar, 2018. State: exp_avg, exp_avg_sq,
 /// max_exp_avg_sq.
-class Adam final : public OptimizerOf<AdamOptions> {
+class Adam final : public OptimizerOf<Adam, AdamOptions> {
  public:
   explicit Adam(const std::vector<Tensor>& params, const AdamOptions& options = {})
       : Adam(std::vector{ParamGroup{params}}, options) {}
   explicit Adam(const std::vector<ParamGroup>& groups, const AdamOptions& defaults = {});
 
- private:
-  std::vector<Slot> slots(size_t group) const override;
-  void update(Param& p, const Tensor& grad, int64_t step) override;
+  static constexpr const char *kName = "Adam", *kUpdate = "adam_update";
+  static std::vector<Slot> slots_of(const AdamOptions& o);
+  static void update_by(const AdamOptions& o, const Update& u);
 };
 
 /// Options of AdamW.
@@ -57,15 +57,15 @@ struct AdamWOptions {
 
 /// AdamW: Adam with the weight decay beside the gradient, not in it: w = w (1 - lr * weight_decay), then
 /// Adam's update without weight decay. Source: Loshchilov and Hutter, 2019. State as Adam's.
-class AdamW final : public OptimizerOf<AdamWOptions> {
+class AdamW final : public OptimizerOf<AdamW, AdamWOptions> {
  public:
   explicit AdamW(const std::vector<Tensor>& params, const AdamWOptions& options = {})
       : AdamW(std::vector{ParamGroup{params}}, options) {}
   explicit AdamW(const std::vector<ParamGroup>& groups, const AdamWOptions& defaults = {});
 
- private:
-  std::vector<Slot> slots(size_t group) const override;
-  void update(Param& p, const Tensor& grad, int64_t step) override;
+  static constexpr const char *kName = "AdamW", *kUpdate = "adamw_update";
+  static std::vector<Slot> slots_of(const AdamWOptions& o);
+  static void update_by(const AdamWOptions& o, const Update& u);
 };
 
 }  // namespace hebb::optim

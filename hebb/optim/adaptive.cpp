@@ -18,29 +18,23 @@ void AdagradOptions::check(const char* owner) const {
 }
 
 Adagrad::Adagrad(const std::vector<ParamGroup>& groups, const AdagradOptions& defaults)
-    : OptimizerOf("Adagrad", groups, defaults) {
-  create_state();
+    : OptimizerOf(groups, defaults) {}
+
+std::vector<Slot> Adagrad::slots_of(const AdagradOptions& o) {
+  return {{"sum", o.initial_accumulator_value}};
 }
 
-std::vector<Optimizer::Slot> Adagrad::slots(size_t group) const {
-  return {{"sum", group_options(group).initial_accumulator_value}};
-}
-
-void Adagrad::update(Param& p, const Tensor& grad, int64_t step) {
-  const AdagradOptions& o = group_options(p.group);
-  const double rate = o.lr / (1 + static_cast<double>(step - 1) * o.lr_decay);
-  detail::update_each(
-      p.value, grad,
-      [&]<class T>(T) {
-        return [sign = T(o.maximize ? -1 : 1), decay = T(o.weight_decay), rate = T(rate), eps = T(o.eps)](
-                   T g, T& w, T& sum) {
-          const T d = sign * g + decay * w;
-          const T s = sum + d * d;
-          sum = s;
-          w -= rate * d / (std::sqrt(s) + eps);
-        };
-      },
-      p.slots[0]);
+void Adagrad::update_by(const AdagradOptions& o, const Update& u) {
+  const double rate = o.lr / (1 + static_cast<double>(u.count - 1) * o.lr_decay);
+  update_each<0>(u, [&]<class T>(T) {
+    return [sign = T(o.maximize ? -1 : 1), decay = T(o.weight_decay), rate = T(rate), eps = T(o.eps)](
+               T g, T& w, T& sum) {
+      const T d = sign * g + decay * w;
+      const T s = sum + d * d;
+      sum = s;
+      w -= rate * d / (std::sqrt(s) + eps);
+    };
+  });
 }
 
 void RMSpropOptions::check(const char* owner) const {
@@ -52,19 +46,13 @@ void RMSpropOptions::check(const char* owner) const {
 }
 
 RMSprop::RMSprop(const std::vector<ParamGroup>& groups, const RMSpropOptions& defaults)
-    : OptimizerOf("RMSprop", groups, defaults) {
-  create_state();
-}
+    : OptimizerOf(groups, defaults) {}
 
-std::vector<Optimizer::Slot> RMSprop::slots(size_t group) const {
-  const RMSpropOptions& o = group_options(group);
+std::vector<Slot> RMSprop::slots_of(const RMSpropOptions& o) {
   return {{"square_avg"}, {"momentum_buffer", 0, o.momentum > 0}, {"grad_avg", 0, o.centered}};
 }
 
-void RMSprop::update(Param& p, const Tensor& grad, int64_t) {
-  const RMSpropOptions& o = group_options(p.group);
-  auto &square_avg = p.slots[0], &buffer = p.slots[1], &grad_avg = p.slots[2];
-
+void RMSprop::update_by(const RMSpropOptions& o, const Update& u) {
   // The four forms share what comes before the division and after it; each streams only its own state.
   const auto rules = [&]<class T>(T) {
     struct Rules {
@@ -88,45 +76,33 @@ void RMSprop::update(Param& p, const Tensor& grad, int64_t) {
                  T(o.lr)};
   };
   if (!o.centered && o.momentum == 0)
-    detail::update_each(
-        p.value, grad,
-        [&]<class T>(T t) {
-          return [r = rules(t)](T g, T& w, T& v) {
-            const T d = r.direction(g, w);
-            w -= r.lr * r.scaled(d, r.mean_square(d, v));
-          };
-        },
-        square_avg);
+    update_each<0>(u, [&]<class T>(T t) {
+      return [r = rules(t)](T g, T& w, T& v) {
+        const T d = r.direction(g, w);
+        w -= r.lr * r.scaled(d, r.mean_square(d, v));
+      };
+    });
   else if (!o.centered)
-    detail::update_each(
-        p.value, grad,
-        [&]<class T>(T t) {
-          return [r = rules(t)](T g, T& w, T& v, T& b) {
-            const T d = r.direction(g, w);
-            w -= r.lr * r.with_momentum(r.scaled(d, r.mean_square(d, v)), b);
-          };
-        },
-        square_avg, buffer);
+    update_each<0, 1>(u, [&]<class T>(T t) {
+      return [r = rules(t)](T g, T& w, T& v, T& b) {
+        const T d = r.direction(g, w);
+        w -= r.lr * r.with_momentum(r.scaled(d, r.mean_square(d, v)), b);
+      };
+    });
   else if (o.momentum == 0)
-    detail::update_each(
-        p.value, grad,
-        [&]<class T>(T t) {
-          return [r = rules(t)](T g, T& w, T& v, T& m) {
-            const T d = r.direction(g, w);
-            w -= r.lr * r.scaled(d, r.variance(d, v, m));
-          };
-        },
-        square_avg, grad_avg);
+    update_each<0, 2>(u, [&]<class T>(T t) {
+      return [r = rules(t)](T g, T& w, T& v, T& m) {
+        const T d = r.direction(g, w);
+        w -= r.lr * r.scaled(d, r.variance(d, v, m));
+      };
+    });
   else
-    detail::update_each(
-        p.value, grad,
-        [&]<class T>(T t) {
-          return [r = rules(t)](T g, T& w, T& v, T& m, T& b) {
-            const T d = r.direction(g, w);
-            w -= r.lr * r.with_momentum(r.scaled(d, r.variance(d, v, m)), b);
-          };
-        },
-        square_avg, grad_avg, buffer);
+    update_each<0, 2, 1>(u, [&]<class T>(T t) {
+      return [r = rules(t)](T g, T& w, T& v, T& m, T& b) {
+        const T d = r.direction(g, w);
+        w -= r.lr * r.with_momentum(r.scaled(d, r.variance(d, v, m)), b);
+      };
+    });
 }
 
 }  // namespace hebb::optim

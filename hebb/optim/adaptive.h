@@ -25,15 +25,15 @@ struct AdagradOptions {
 ///     w = w - lr / (1 + (step - 1) lr_decay) * g / (sqrt(s) + eps)
 ///
 /// Keras divides by sqrt(s + eps). Source: Duchi, Hazan, Singer, 2011. State: sum.
-class Adagrad final : public OptimizerOf<AdagradOptions> {
+class Adagrad final : public OptimizerOf<Adagrad, AdagradOptions> {
  public:
   explicit Adagrad(const std::vector<Tensor>& params, const AdagradOptions& options = {})
       : Adagrad(std::vector{ParamGroup{params}}, options) {}
   explicit Adagrad(const std::vector<ParamGroup>& groups, const AdagradOptions& defaults = {});
 
- private:
-  std::vector<Slot> slots(size_t group) const override;
-  void update(Param& p, const Tensor& grad, int64_t step) override;
+  static constexpr const char *kName = "Adagrad", *kUpdate = "adagrad_update";
+  static std::vector<Slot> slots_of(const AdagradOptions& o);
+  static void update_by(const AdagradOptions& o, const Update& u);
 };
 
 /// Options of RMSprop.
@@ -62,15 +62,15 @@ struct RMSpropOptions {
 ///
 /// Keras divides by sqrt(v + eps). Sources: Tieleman and Hinton, lecture 6.5 of "Neural networks for machine
 /// learning", 2012; centered: Graves, 2013. State: square_avg, momentum_buffer, grad_avg.
-class RMSprop final : public OptimizerOf<RMSpropOptions> {
+class RMSprop final : public OptimizerOf<RMSprop, RMSpropOptions> {
  public:
   explicit RMSprop(const std::vector<Tensor>& params, const RMSpropOptions& options = {})
       : RMSprop(std::vector{ParamGroup{params}}, options) {}
   explicit RMSprop(const std::vector<ParamGroup>& groups, const RMSpropOptions& defaults = {});
 
- private:
-  std::vector<Slot> slots(size_t group) const override;
-  void update(Param& p, const Tensor& grad, int64_t step) override;
+  static constexpr const char *kName = "RMSprop", *kUpdate = "rmsprop_update";
+  static std::vector<Slot> slots_of(const RMSpropOptions& o);
+  static void update_by(const RMSpropOptions& o, const Update& u);
 };
 
 }  // namespace hebb::optim

@@ -4,7 +4,13 @@
 #include <cmath>
 #include <vector>
 
-#include "hebb/optim/update.h"
+#include "hebb/autograd/grad.h"
+#include "hebb/core/check.h"
+#include "hebb/core/parallel.h"
+#include "hebb/op/dispatch.h"
+#include "hebb/ops/creation.h"
+#include "hebb/ops/elementwise.h"
+#include "hebb/ops/join.h"
 
 namespace hebb::optim {
 namespace {
@@ -36,88 +42,87 @@ double chunk_max(const T* g, int64_t n) {
   return most;
 }
 
-// Folds one gradient: the sum of |g|^norm_type, or the largest |g|.
-template <class T>
+// Folds a tensor into one f64: the sum of |g|^norm_type, or the largest |g|.
 double fold(const Tensor& grad, double norm_type) {
-  const detail::DenseValues<T> dense(grad);
+  const DType type = grad.dtype() == f64 ? f64 : f32;
+  Tensor dense = grad;
+  if (grad.dtype() != type || !grad.is_contiguous()) {
+    dense = Tensor::empty(grad.shape(), type);
+    detail::copy_values(grad.spec(), grad.raw_data(), dense.spec(), dense.raw_data());
+  }
   const int64_t n = grad.numel();
   std::vector<double> parts(static_cast<size_t>((n + kChunk - 1) / kChunk));
-  parallel_for(static_cast<int64_t>(parts.size()), 4, [&](int64_t begin, int64_t end) {
-    for (int64_t c = begin; c < end; ++c) {
-      const T* g = dense.values() + c * kChunk;
-      const int64_t count = std::min(kChunk, n - c * kChunk);
-      double& part = parts[static_cast<size_t>(c)];
-      if (std::isinf(norm_type)) part = chunk_max(g, count);
-      else if (norm_type == 2) part = chunk_sum(g, count, [](double x) { return x * x; });
-      else if (norm_type == 1) part = chunk_sum(g, count, [](double x) { return std::abs(x); });
-      else part = chunk_sum(g, count, [&](double x) { return std::pow(std::abs(x), norm_type); });
-    }
-  });
+  const auto fold_chunks = [&]<class T>(const T* values) {
+    parallel_for(static_cast<int64_t>(parts.size()), 4, [&](int64_t begin, int64_t end) {
+      for (int64_t c = begin; c < end; ++c) {
+        const T* g = values + c * kChunk;
+        const int64_t count = std::min(kChunk, n - c * kChunk);
+        double& part = parts[static_cast<size_t>(c)];
+        if (std::isinf(norm_type)) part = chunk_max(g, count);
+        else if (norm_type == 2) part = chunk_sum(g, count, [](double x) { return x * x; });
+        else if (norm_type == 1) part = chunk_sum(g, count, [](double x) { return std::abs(x); });
+        else part = chunk_sum(g, count, [&](double x) { return std::pow(std::abs(x), norm_type); });
+      }
+    });
+  };
+  if (type == f64) fold_chunks(dense.data<double>());
+  else fold_chunks(dense.data<float>());
   if (std::isinf(norm_type)) return chunk_max(parts.data(), static_cast<int64_t>(parts.size()));
   return chunk_sum(parts.data(), static_cast<int64_t>(parts.size()), [](double x) { return x; });
 }
 
-// Gives a parameter fn(g) in place of g. Two parameters may share one gradient tensor (that of a + b), so a
-// gradient is never written.
+struct FoldAttrs {
+  double norm_type;
+  HEBB_FIELDS(norm_type)
+};
+
+const OpDef kFold{.name = "grad_norm_fold",
+                  .kind = Kind::Reduce,
+                  .doc = "The sum of |x|^norm_type over a tensor, in f64; the largest |x| for infinity.",
+                  .infer = [](SpecPtrs, const Attrs&) -> Specs { return TensorSpec({}, f64); },
+                  .reference =
+                      [](const ReferenceArgs& a) {
+                        *a.outputs[0].mutable_data<double>() =
+                            fold(a.inputs[0], a.attrs.as<FoldAttrs>().norm_type);
+                      },
+                  .gradient = Gradient::None};
+
+Tensor folded(const Tensor& t, double norm_type) { return apply1(kFold, FoldAttrs{norm_type}, {t}); }
+
+// Gives a parameter fn(gradient) in place of its gradient.
 template <class Fn>
 void map_grad(Tensor param, const Fn& fn) {
-  const Tensor grad = param.grad();
-  const auto map = [&]<class T>(T) {
-    const detail::DenseValues<T> dense(grad);
-    Tensor out = Tensor::empty(grad.shape(), dtype_of<T>);
-    T* to = out.mutable_data<T>();
-    const T* from = dense.values();
-    parallel_for(grad.numel(), detail::kUpdateGrain, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) to[i] = fn(from[i]);
-    });
-    if (out.dtype() != grad.dtype()) {
-      Tensor converted = Tensor::empty(grad.shape(), grad.dtype());
-      converted.assign_(out);
-      out = converted;
-    }
-    param.set_grad(out);
-  };
-  if (grad.dtype() == f64) map(double{});
-  else map(float{});
+  if (const Tensor g = param.grad(); g.defined()) param.set_grad(fn(g));
 }
 
 }  // namespace
 
-double clip_grad_norm_(std::span<const Tensor> params, double max_norm, double norm_type,
+Tensor clip_grad_norm_(std::span<const Tensor> params, double max_norm, double norm_type,
                        bool error_if_nonfinite) {
   HEBB_CHECK(max_norm >= 0, "[clip_grad_norm_] max_norm: expected at least 0, got {}", max_norm);
   HEBB_CHECK(norm_type > 0, "[clip_grad_norm_] norm_type: expected more than 0, got {}", norm_type);
-  std::vector<double> parts;
+  const NoGrad no_grad;
+  std::vector<Tensor> parts;
   for (const Tensor& p : params)
-    if (const Tensor g = p.grad(); g.defined())
-      parts.push_back(g.dtype() == f64 ? fold<double>(g, norm_type) : fold<float>(g, norm_type));
-  const int64_t count = static_cast<int64_t>(parts.size());
-  double norm = 0;
-  if (std::isinf(norm_type)) {
-    norm = chunk_max(parts.data(), count);
-  } else {
-    const double sum = chunk_sum(parts.data(), count, [](double x) { return x; });
-    norm = norm_type == 2 ? std::sqrt(sum) : std::pow(sum, 1 / norm_type);
-  }
-  HEBB_CHECK(!error_if_nonfinite || std::isfinite(norm),
-             "[clip_grad_norm_] expected gradients with a finite norm, got {}", norm);
+    if (const Tensor g = p.grad(); g.defined()) parts.push_back(folded(g, norm_type));
+  if (parts.empty()) return zeros({}, f64);
+  Tensor norm = folded(stack(parts), std::isinf(norm_type) ? norm_type : 1);
+  if (norm_type == 2) norm = sqrt(norm);
+  else if (norm_type != 1 && !std::isinf(norm_type)) norm = pow(norm, 1 / norm_type);
+  HEBB_CHECK(!error_if_nonfinite || std::isfinite(norm.item<double>()),
+             "[clip_grad_norm_] expected gradients with a finite norm, got {}", norm.item<double>());
 
-  const double scale = max_norm / (norm + 1e-6);
-  if (scale >= 1) return norm;
-  for (const Tensor& p : params)
-    if (p.grad().defined()) map_grad(p, [&]<class T>(T g) { return g * static_cast<T>(scale); });
+  const Tensor scale = clamp(max_norm / (norm + 1e-6), 0, 1);
+  if (!scale.is_traced() && scale.item<double>() == 1) return norm;
+  for (const Tensor& p : params) map_grad(p, [&](const Tensor& g) { return g * scale; });
   return norm;
 }
 
 void clip_grad_value_(std::span<const Tensor> params, double clip_value) {
   HEBB_CHECK(clip_value >= 0, "[clip_grad_value_] clip_value: expected at least 0, got {}", clip_value);
-  for (const Tensor& p : params) {
-    if (!p.grad().defined()) continue;
-    map_grad(p, [&]<class T>(T g) {
-      const T limit = static_cast<T>(clip_value);
-      return g < -limit ? -limit : g > limit ? limit : g;
-    });
-  }
+  const NoGrad no_grad;
+  for (const Tensor& p : params)
+    map_grad(p, [&](const Tensor& g) { return clamp(g, -clip_value, clip_value); });
 }
 
 }  // namespace hebb::optim

@@ -7,10 +7,113 @@
 
 #include "hebb/autograd/grad.h"
 #include "hebb/core/check.h"
+#include "hebb/op/dispatch.h"
 #include "hebb/ops/creation.h"
-#include "hebb/optim/update.h"
+#include "hebb/ops/elementwise.h"
 
 namespace hebb::optim {
+namespace {
+
+// A state tensor opened for an update, in the update's type.
+class OpenValues {
+ public:
+  /// Of a tensor whose new values go where its old ones are, unless others hold them.
+  static OpenValues of_owner(Tensor& t, DType type) {
+    const bool own = t.impl()->storage->use_count() == 1 && t.is_contiguous();
+    return {t, t, type, own, false};
+  }
+  /// Of an op's output, which takes the place of `before`.
+  static OpenValues of_output(Tensor& t, const Tensor& before, DType type) {
+    return {t, before, type, true, true};
+  }
+  Update::Values values() const {
+    return {copy_.defined() ? copy_.raw_data() : target_->raw_data(), before_};
+  }
+  /// Takes over what was written. Not needed where that is in place already.
+  void commit() {
+    if (!copy_.defined()) return;
+    if (output_)
+      hebb::detail::copy_values(copy_.spec(), copy_.raw_data(), target_->spec(), target_->raw_data());
+    else target_->assign_(copy_);
+  }
+
+ private:
+  OpenValues(Tensor& target, const Tensor& before, DType type, bool writable, bool output)
+      : target_(&target), output_(output) {
+    if (!writable || target.dtype() != type) copy_ = Tensor::empty(target.shape(), type);
+    Tensor& to = copy_.defined() ? copy_ : target;
+    if (before.dtype() == type && before.is_contiguous()) {
+      before_ = before.raw_data();
+    } else {
+      hebb::detail::copy_values(before.spec(), before.raw_data(), to.spec(), to.raw_data());
+      before_ = to.raw_data();
+    }
+  }
+
+  Tensor* target_;
+  bool output_;
+  Tensor copy_;
+  const void* before_;
+};
+
+// Values of a tensor for reading, densely in row-major order.
+class DenseValues {
+ public:
+  DenseValues(const Tensor& t, DType type) : dense_(t) {
+    if (t.dtype() == type && t.is_contiguous()) return;
+    dense_ = Tensor::empty(t.shape(), type);
+    hebb::detail::copy_values(t.spec(), t.raw_data(), dense_.spec(), dense_.raw_data());
+  }
+  const void* values() const { return dense_.raw_data(); }
+
+ private:
+  Tensor dense_;
+};
+
+// What updates of parameters of this type are computed in.
+DType update_type(DType t) { return t == f64 ? f64 : f32; }
+
+// The first slot among an update op's inputs.
+constexpr size_t kFirstSlot = 4;
+
+}  // namespace
+
+namespace detail {
+
+Specs update_specs(SpecPtrs inputs, const Attrs&) {
+  Specs out{TensorSpec(inputs[0]->shape, inputs[0]->dtype)};
+  for (size_t i = kFirstSlot; i < inputs.size(); ++i)
+    out.push_back(TensorSpec(inputs[i]->shape, inputs[i]->dtype));
+  return out;
+}
+
+void run_update_op(const ReferenceArgs& args, const std::vector<Slot>& slots,
+                   const std::function<void(const Update&)>& update) {
+  const DType type = update_type(args.inputs[0].dtype());
+  const DenseValues grad(args.inputs[1], type);
+  Update u{.type = type,
+           .n = args.inputs[0].numel(),
+           .count = args.inputs[3].item<int64_t>() + 1,
+           .grad = grad.values()};
+  std::vector<OpenValues> open{OpenValues::of_output(args.outputs[0], args.inputs[0], type)};
+  open.reserve(1 + Update::kMaxSlots);
+  u.value = open[0].values();
+  for (size_t s = 0; s < slots.size(); ++s) {
+    if (!slots[s].used) continue;
+    const size_t k = open.size() - 1;
+    open.push_back(OpenValues::of_output(args.outputs[1 + k], args.inputs[kFirstSlot + k], type));
+    u.slots[s] = open.back().values();
+  }
+  update(u);
+  for (OpenValues& o : open) o.commit();
+}
+
+void read_numbers(const Tensor& numbers, const std::vector<OptionField>& fields) {
+  const double* v = numbers.data<double>();
+  for (const NumberField& f : number_fields(fields)) f.set(*v++);
+}
+
+}  // namespace detail
 
 Optimizer::~Optimizer() = default;
 
@@ -40,7 +143,7 @@ Optimizer::Optimizer(std::string name, std::span<const ParamGroup> groups)
 void Optimizer::create_state(Param& p, const std::vector<Slot>& slots) {
   if (!p.step.defined()) p.step = zeros({}, i64);
   p.slots.resize(slots.size());
-  const DType type = p.value.dtype() == f64 ? f64 : f32;
+  const DType type = update_type(p.value.dtype());
   for (size_t s = 0; s < slots.size(); ++s)
     if (slots[s].used && !p.slots[s].defined()) p.slots[s] = full(p.value.shape(), slots[s].initial, type);
 }
@@ -51,26 +154,85 @@ void Optimizer::create_state() {
 
 void Optimizer::step() {
   const NoGrad no_grad;
-  std::vector<Slot> group_slots;
-  size_t group = num_groups_;  // the one that group_slots is of
   for (size_t i = 0; i < params_.size(); ++i) {
     Param& p = params_[i];
     const Tensor grad = p.value.grad();
     if (!grad.defined()) continue;
-    HEBB_CHECK(
-        !grad.is_traced(),
-        "[{}] expected to be called outside of a function that is being compiled: return the gradients, "
-        "and step after the call",
-        name_);
     HEBB_CHECK(grad.shape() == p.value.shape(),
                "[{}] expected a gradient of shape {} for parameter {}, got {}", name_, p.value.shape().str(),
                i, grad.shape().str());
-    if (p.group != group) group_slots = slots(group = p.group);
-    create_state(p, group_slots);
-    detail::OpenValues<int64_t> step(p.step);
-    const int64_t count = ++*step.values();
-    step.commit();
-    update(p, grad, count);
+    if (grad.is_traced()) step_traced(p, grad);
+    else step_in_place(p, grad);
+  }
+}
+
+void Optimizer::step_in_place(Param& p, const Tensor& grad) {
+  const std::vector<Slot> all = slots(p.group);
+  create_state(p, all);
+  const DType type = update_type(p.value.dtype());
+  const DenseValues dense(grad, type);
+  Update u{.type = type, .n = grad.numel(), .grad = dense.values()};
+  OpenValues step = OpenValues::of_owner(p.step, i64), value = OpenValues::of_owner(p.value, type);
+  u.count = p.step.item<int64_t>() + 1;
+  *static_cast<int64_t*>(step.values().now) = u.count;
+  u.value = value.values();
+  std::vector<OpenValues> open;
+  open.reserve(Update::kMaxSlots);
+  for (size_t s = 0; s < all.size(); ++s)
+    if (all[s].used) u.slots[s] = open.emplace_back(OpenValues::of_owner(p.slots[s], type)).values();
+  update(p.group, u);
+  step.commit();
+  value.commit();
+  for (OpenValues& slot : open) slot.commit();
+}
+
+void Optimizer::step_traced(Param& p, const Tensor& grad) {
+  HEBB_CHECK(!numbers_.empty(),
+             "[{}] expected to be named as state of the function that is being compiled: compile(fn, {{net, "
+             "optimizer}})",
+             name_);
+  const std::vector<Slot> all = slots(p.group);
+  std::vector<Tensor> inputs{p.value, grad, numbers_[p.group], p.step};
+  for (size_t s = 0; s < all.size(); ++s)
+    if (all[s].used) inputs.push_back(p.slots[s]);
+  const Outputs now = apply(update_op(), {}, inputs);
+  p.step.assign_(p.step + 1);
+  p.value.assign_(now[0]);
+  int next = 1;
+  for (size_t s = 0; s < all.size(); ++s)
+    if (all[s].used) p.slots[s].assign_(now[next++]);
+}
+
+Optimizer::operator CompiledState() {
+  refresh_numbers();
+  CompiledState s;
+  s.tensors = [this] {
+    create_state();
+    std::vector<Tensor> all = numbers_;
+    for (const Param& p : params_) {
+      all.insert(all.end(), {p.value, p.step});
+      all.insert(all.end(), p.slots.begin(), p.slots.end());
+    }
+    return all;
+  };
+  s.key = [this] {
+    std::string used;
+    for (size_t g = 0; g < num_groups_; ++g)
+      for (const Slot& slot : slots(g)) used += slot.used ? '1' : '0';
+    return used;
+  };
+  s.refresh = [this] { refresh_numbers(); };
+  return s;
+}
+
+void Optimizer::refresh_numbers() {
+  numbers_.resize(num_groups_);
+  for (size_t g = 0; g < num_groups_; ++g) {
+    std::vector<double> now;
+    for (const auto& f : detail::number_fields(option_fields(g))) now.push_back(f.get());
+    Tensor& held = numbers_[g];
+    if (!held.defined()) held = Tensor::from(now);
+    else if (!std::equal(now.begin(), now.end(), held.data<double>())) held.assign_(Tensor::from(now));
   }
 }
 

@@ -5,7 +5,8 @@
 #include <utility>
 #include <vector>
 
-#include "hebb/core/tensor.h"
+#include "hebb/graph/compile.h"
+#include "hebb/op/op.h"
 #include "hebb/optim/options.h"
 
 namespace hebb::optim {
@@ -20,11 +21,38 @@ struct ParamGroup {
   OptionMap options = {};
 };
 
+/// One update of one parameter: its gradient, its values and its state, dense and all of one type.
+struct Update {
+  static constexpr size_t kMaxSlots = 3;
+  /// Where new values go, and where the old ones are: often the same place.
+  struct Values {
+    void* now = nullptr;
+    const void* before = nullptr;
+  };
+
+  DType type = f32;   ///< f64 for f64 parameters, f32 for all others
+  int64_t n = 0;      ///< elements
+  int64_t count = 0;  ///< of updates, this one included
+  const void* grad = nullptr;
+  Values value;
+  Values slots[kMaxSlots];  ///< null for those that the options do not ask for
+};
+
+/// A tensor of state that each parameter has, of its shape, if the options ask for it.
+struct Slot {
+  const char* name;
+  double initial = 0;
+  bool used = true;
+};
+
 /// Changes parameters by their gradients. The rules and defaults are PyTorch's.
 ///
 /// Parameters are handles: the optimizer shares them with the module. Values saved for backward, views taken
 /// before and tensors from state() keep what they held; see Tensor::assign_. Parameters and state of f64 are
 /// computed in f64, all others in f32 (PyTorch keeps the state of bf16 and f16 parameters in their own type).
+///
+/// step() may be part of a compiled function, `compile(fn, {net, optimizer})`. Options are then read at each
+/// call, so that schedules work as always.
 class Optimizer {
  public:
   Optimizer(const Optimizer&) = delete;
@@ -36,6 +64,8 @@ class Optimizer {
   void step();
   /// Forgets the gradients of all parameters.
   void zero_grad();
+  /// Everything that step() reads and changes but gradients, for compile().
+  operator CompiledState();
 
   /// "SGD", "Adam", …
   const std::string& name() const { return name_; }
@@ -66,12 +96,6 @@ class Optimizer {
   void set_initial_lr(size_t group, double lr);
 
  protected:
-  /// A tensor of state that each parameter has, of its shape, if the options ask for it.
-  struct Slot {
-    const char* name;
-    double initial = 0;
-    bool used = true;
-  };
   /// A parameter with its state.
   struct Param {
     Tensor value;
@@ -91,11 +115,16 @@ class Optimizer {
   virtual void check_options(size_t group) const = 0;
   /// All slots that there may be; names and order never change.
   virtual std::vector<Slot> slots(size_t group) const = 0;
-  /// One update of p.value and p.slots; `step` counts from 1.
-  virtual void update(Param& p, const Tensor& grad, int64_t step) = 0;
+  /// One update by a group's options.
+  virtual void update(size_t group, const Update& u) const = 0;
+  /// The same as an op, see detail::update_specs().
+  virtual const OpDef& update_op() const = 0;
 
  private:
   void create_state(Param& p, const std::vector<Slot>& slots);
+  void step_in_place(Param& p, const Tensor& grad);
+  void step_traced(Param& p, const Tensor& grad);
+  void refresh_numbers();
   void load_options(const NamedValues& options, std::vector<std::string>& problems);
   std::vector<std::pair<Tensor*, Tensor>> match_state(const NamedTensors& state,
                                                       std::vector<std::string>& problems);
@@ -104,10 +133,26 @@ class Optimizer {
   size_t num_groups_;
   std::vector<Param> params_;  // group by group
   std::vector<double> initial_lr_;
+  std::vector<Tensor> numbers_;  // f64, each group's options: what compiled functions read
 };
 
-/// An optimizer whose groups have options of the aggregate O.
-template <class O>
+namespace detail {
+
+// An update as an op. Inputs: values, gradient, the group's numbers (f64, as number_fields orders them), the
+// count of updates before (i64), the slots in use. Outputs: new values, new slots.
+Specs update_specs(SpecPtrs inputs, const Attrs&);
+void run_update_op(const ReferenceArgs& args, const std::vector<Slot>& slots,
+                   const std::function<void(const Update&)>& update);
+void read_numbers(const Tensor& numbers, const std::vector<OptionField>& fields);
+
+}  // namespace detail
+
+/// An optimizer whose groups have options of the aggregate O. The class D that derives from this gives
+///   static constexpr const char* kName;                      // "SGD"
+///   static constexpr const char* kUpdate;                    // what its op is called: "sgd_update"
+///   static std::vector<Slot> slots_of(const O& options);     // all that there may be, in a fixed order
+///   static void update_by(const O& options, const Update&);  // the rule, by update_each() of update.h
+template <class D, class O>
 class OptimizerOf : public Optimizer {
  public:
   /// The optimizer's options.
@@ -117,22 +162,37 @@ class OptimizerOf : public Optimizer {
   std::span<O> groups() { return options_; }
 
  protected:
-  OptimizerOf(const char* name, std::span<const ParamGroup> groups, const O& defaults)
-      : Optimizer(name, groups) {
+  OptimizerOf(std::span<const ParamGroup> groups, const O& defaults) : Optimizer(D::kName, groups) {
     for (const ParamGroup& g : groups) {
       O& options = options_.emplace_back(defaults);
-      read_options(name, g.options, options.option_fields());
+      read_options(D::kName, g.options, options.option_fields());
     }
-    for (const O& options : options_) options.check(name);
+    for (const O& options : options_) options.check(D::kName);
+    create_state();
   }
-  /// The options of one group.
-  const O& group_options(size_t group) const { return options_[group]; }
 
  private:
+  std::vector<Slot> slots(size_t group) const final { return D::slots_of(options_[group]); }
+  void update(size_t group, const Update& u) const final { D::update_by(options_[group], u); }
+  const OpDef& update_op() const final {
+    static const OpDef op{.name = D::kUpdate,
+                          .doc = "One update of an optimizer.",
+                          .infer = detail::update_specs,
+                          .reference =
+                              [](const ReferenceArgs& args) {
+                                O options;
+                                detail::read_numbers(args.inputs[2], options.option_fields());
+                                detail::run_update_op(args, D::slots_of(options),
+                                                      [&](const Update& u) { D::update_by(options, u); });
+                              },
+                          .gradient = Gradient::None,
+                          .overwrites = {0, 4, 5, 6}};
+    return op;
+  }
   std::vector<OptionField> option_fields(size_t group) const final {
     return const_cast<O&>(options_[group]).option_fields();
   }
-  void check_options(size_t group) const final { options_[group].check(name().c_str()); }
+  void check_options(size_t group) const final { options_[group].check(D::kName); }
 
   std::vector<O> options_;
 };

@@ -14,19 +14,13 @@ void SGDOptions::check(const char* owner) const {
   check_option(!nesterov || dampening == 0, owner, "dampening", "0 with nesterov", dampening);
 }
 
-SGD::SGD(const std::vector<ParamGroup>& groups, const SGDOptions& defaults)
-    : OptimizerOf("SGD", groups, defaults) {
-  create_state();
-}
+SGD::SGD(const std::vector<ParamGroup>& groups, const SGDOptions& defaults) : OptimizerOf(groups, defaults) {}
 
-std::vector<Optimizer::Slot> SGD::slots(size_t group) const {
-  return {{"momentum_buffer", 0, group_options(group).momentum != 0}};
-}
+std::vector<Slot> SGD::slots_of(const SGDOptions& o) { return {{"momentum_buffer", 0, o.momentum != 0}}; }
 
-void SGD::update(Param& p, const Tensor& grad, int64_t step) {
-  const SGDOptions& o = group_options(p.group);
+void SGD::update_by(const SGDOptions& o, const Update& u) {
   if (o.momentum == 0) {
-    detail::update_each(p.value, grad, [&]<class T>(T) {
+    update_each(u, [&]<class T>(T) {
       return [sign = T(o.maximize ? -1 : 1), decay = T(o.weight_decay), lr = T(o.lr)](T g, T& w) {
         w -= lr * (sign * g + decay * w);
       };
@@ -34,20 +28,17 @@ void SGD::update(Param& p, const Tensor& grad, int64_t step) {
     return;
   }
   // The buffer starts at zeros, so that the first step only needs other factors.
-  const double keep = step == 1 ? 0 : o.momentum;
-  const double gain = step == 1 ? 1 : 1 - o.dampening;
-  detail::update_each(
-      p.value, grad,
-      [&]<class T>(T) {
-        return [sign = T(o.maximize ? -1 : 1), decay = T(o.weight_decay), keep = T(keep), gain = T(gain),
-                momentum = T(o.momentum), lr = T(o.lr), nesterov = o.nesterov](T g, T& w, T& buffer) {
-          const T d = sign * g + decay * w;
-          const T b = keep * buffer + gain * d;
-          buffer = b;
-          w -= lr * (nesterov ? d + momentum * b : b);
-        };
-      },
-      p.slots[0]);
+  const double keep = u.count == 1 ? 0 : o.momentum;
+  const double gain = u.count == 1 ? 1 : 1 - o.dampening;
+  update_each<0>(u, [&]<class T>(T) {
+    return [sign = T(o.maximize ? -1 : 1), decay = T(o.weight_decay), keep = T(keep), gain = T(gain),
+            momentum = T(o.momentum), lr = T(o.lr), nesterov = o.nesterov](T g, T& w, T& buffer) {
+      const T d = sign * g + decay * w;
+      const T b = keep * buffer + gain * d;
+      buffer = b;
+      w -= lr * (nesterov ? d + momentum * b : b);
+    };
+  });
 }
 
 }  // namespace hebb::optim

@@ -26,15 +26,15 @@ struct SGDOptions {
 ///
 /// Keras puts the learning rate into the velocity (v = momentum v - lr g, w = w + v): the same as long as the
 /// learning rate does not change. Sources: Polyak, 1964; Sutskever et al., 2013. State: momentum_buffer.
-class SGD final : public OptimizerOf<SGDOptions> {
+class SGD final : public OptimizerOf<SGD, SGDOptions> {
  public:
   explicit SGD(const std::vector<Tensor>& params, const SGDOptions& options = {})
       : SGD(std::vector{ParamGroup{params}}, options) {}
   explicit SGD(const std::vector<ParamGroup>& groups, const SGDOptions& defaults = {});
 
- private:
-  std::vector<Slot> slots(size_t group) const override;
-  void update(Param& p, const Tensor& grad, int64_t step) override;
+  static constexpr const char *kName = "SGD", *kUpdate = "sgd_update";
+  static std::vector<Slot> slots_of(const SGDOptions& o);
+  static void update_by(const SGDOptions& o, const Update& u);
 };
 
 }  // namespace hebb::optim

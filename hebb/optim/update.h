@@ -1,54 +1,15 @@
-// One pass over memory for one tensor's update: how every optimizer writes its rule. Not public.
+// One pass over memory for one tensor's update: how every optimizer writes its rule.
 #pragma once
 #include <hwy/targets.h>
 
-#include <type_traits>
+#include <algorithm>
+#include <cstring>
 
-#include "hebb/core/check.h"
 #include "hebb/core/parallel.h"
-#include "hebb/core/tensor.h"
+#include "hebb/optim/optimizer.h"
 
-namespace hebb::optim::detail {
-
-/// Values of a state tensor opened for writing, densely in row-major order and of type T: the tensor's own
-/// memory if nothing shares it, else a copy that commit() assigns.
-template <class T>
-class OpenValues {
- public:
-  explicit OpenValues(Tensor& t) : target_(t) {
-    const bool own = t.dtype() == dtype_of<T> && t.is_contiguous() && t.impl()->storage->use_count() == 1;
-    if (!own) {
-      copy_ = Tensor::empty(t.shape(), dtype_of<T>);
-      hebb::detail::copy_values(t.spec(), t.raw_data(), copy_.spec(), copy_.raw_data());
-    }
-    values_ = own ? t.mutable_data<T>() : copy_.mutable_data<T>();
-  }
-  T* values() { return values_; }
-  void commit() {
-    if (copy_.defined()) target_.assign_(copy_);
-  }
-
- private:
-  Tensor& target_;
-  Tensor copy_;
-  T* values_;
-};
-
-/// Values of a tensor for reading, densely in row-major order and of type T.
-template <class T>
-class DenseValues {
- public:
-  explicit DenseValues(const Tensor& t) : dense_(t) {
-    if (t.dtype() != dtype_of<T> || !t.is_contiguous()) {
-      dense_ = Tensor::empty(t.shape(), dtype_of<T>);
-      hebb::detail::copy_values(t.spec(), t.raw_data(), dense_.spec(), dense_.raw_data());
-    }
-  }
-  const T* values() const { return dense_.data<T>(); }
-
- private:
-  Tensor dense_;
-};
+namespace hebb::optim {
+namespace detail {
 
 /// Elements that are worth a second thread: about 20 microseconds of the cheapest rule.
 inline constexpr int64_t kUpdateGrain = 16384;
@@ -76,33 +37,42 @@ template <class Rule, class T, class... S>
 }
 #endif
 
-template <class T, class Rule, class... Slots>
-void update_open(const Rule& rule, int64_t n, const T* grad, OpenValues<T> value, Slots... slots) {
-  auto apply = apply_rule_baseline<Rule, T, std::remove_pointer_t<decltype(slots.values())>...>;
+/// Old values are moved this many at a time to where a rule changes them: few enough to stay in the cache.
+inline constexpr int64_t kMoved = 2048;
+
+template <class T, size_t... slot, class Rule>
+void update_as(const Update& u, const Rule& rule) {
+  auto apply = apply_rule_baseline<Rule, T, std::enable_if_t<(slot < Update::kMaxSlots), T>...>;
 #if HWY_ARCH_X86
   if (hwy::SupportedTargets() & HWY_AVX2)
-    apply = apply_rule_avx2<Rule, T, std::remove_pointer_t<decltype(slots.values())>...>;
+    apply = apply_rule_avx2<Rule, T, std::enable_if_t<(slot < Update::kMaxSlots), T>...>;
 #endif
-  hebb::parallel_for(n, kUpdateGrain, [&](int64_t begin, int64_t end) {
-    apply(rule, end - begin, grad + begin, value.values() + begin, slots.values() + begin...);
+  const auto at = [](void* p, int64_t i) { return static_cast<T*>(p) + i; };
+  const auto move = [&](const Update::Values& v, int64_t i, int64_t n) {
+    if (v.now != v.before)
+      std::memcpy(at(v.now, i), static_cast<const T*>(v.before) + i, static_cast<size_t>(n) * sizeof(T));
+  };
+  const bool in_place = u.value.now == u.value.before && ((u.slots[slot].now == u.slots[slot].before) && ...);
+  hebb::parallel_for(u.n, kUpdateGrain, [&](int64_t begin, int64_t end) {
+    const int64_t most = in_place ? end - begin : kMoved;
+    for (int64_t i = begin; i < end; i += most) {
+      const int64_t n = std::min(most, end - i);
+      move(u.value, i, n);
+      (move(u.slots[slot], i, n), ...);
+      apply(rule, n, static_cast<const T*>(u.grad) + i, at(u.value.now, i), at(u.slots[slot].now, i)...);
+    }
   });
-  value.commit();
-  (slots.commit(), ...);
 }
 
-template <class T, class Rule, class... S>
-void update_as(const Rule& rule, Tensor& value, const Tensor& grad, S&... slots) {
-  const DenseValues<T> dense(grad);
-  update_open<T>(rule, value.numel(), dense.values(), OpenValues<T>(value), OpenValues<T>(slots)...);
+}  // namespace detail
+
+/// Applies an optimizer's rule to each element: make_rule(T{}) returns a function (T g, T& w, T& s...), where
+/// s are the slots whose numbers are given. Elements are independent, so the result does not depend on
+/// threads.
+template <size_t... slot, class MakeRule>
+void update_each(const Update& u, const MakeRule& make_rule) {
+  if (u.type == f64) detail::update_as<double, slot...>(u, make_rule(double{}));
+  else detail::update_as<float, slot...>(u, make_rule(float{}));
 }
 
-/// Applies an optimizer's rule to each element: make_rule(T{}) returns a function (T g, T& w, T& slot...),
-/// called in f64 for f64 parameters and in f32 for all others. Elements are independent, so the result does
-/// not depend on threads.
-template <class MakeRule, class... S>
-void update_each(Tensor& value, const Tensor& grad, const MakeRule& make_rule, S&... slots) {
-  if (value.dtype() == f64) update_as<double>(make_rule(double{}), value, grad, slots...);
-  else update_as<float>(make_rule(float{}), value, grad, slots...);
-}
-
-}  // namespace hebb::optim::detail
+}  // namespace hebb::optim

@@ -79,6 +79,7 @@ struct Recipe {
     double clip_norm = 0;            ///< limit on the norm of all gradients together; 0: none
     int64_t early_stopping = 0;      ///< epochs without a better one after which training ends; 0: never
     double checkpoint_seconds = 10;  ///< time between two checkpoints within an epoch
+    bool compile = true;             ///< steps run as compiled functions
   } train;                           ///< the section [train]
 
   /// A built-in recipe by name, or a TOML file. Checked but for the shapes, which build() infers. Throws

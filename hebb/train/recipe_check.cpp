@@ -35,7 +35,8 @@ std::vector<Field> fields_of(Recipe::Train& t) {
           {"shuffle", &t.shuffle, "true or false"},
           {"clip_norm", &t.clip_norm, "a number of at least 0", not_negative},
           {"early_stopping", &t.early_stopping, "a whole number of epochs, 0 for never", not_negative},
-          {"checkpoint_seconds", &t.checkpoint_seconds, "a number of at least 0", not_negative}};
+          {"checkpoint_seconds", &t.checkpoint_seconds, "a number of at least 0", not_negative},
+          {"compile", &t.compile, "true or false"}};
 }
 
 std::string layer_key(size_t index) { return fmt::format("model.layer[{}]", index); }

@@ -254,7 +254,8 @@ RunResult train(const Recipe& recipe, const RunOptions& given) {
                   {.epochs = recipe.train.epochs,
                    .task = task,
                    .clip_norm = recipe.train.clip_norm,
-                   .schedule_each_step = recipe.schedule_each_step()});
+                   .schedule_each_step = recipe.schedule_each_step(),
+                   .compile = recipe.train.compile});
   trainer.set_scheduler(scheduler.get());
   if (goes_on) load_checkpoint(folder.last(), trainer);
 

@@ -58,6 +58,36 @@ Trainer::Trainer(nn::Module& net, ForwardFn forward, LossFn loss, optim::Optimiz
              options_.clip_norm);
 }
 
+Trainer::Step Trainer::make_step(const char* name, Step::Fn fn, std::vector<CompiledState> state) const {
+  if (!options_.compile) return {name, std::move(fn), std::nullopt};
+  state.emplace_back(options_.state);
+  return {name, fn, hebb::compile(fn, std::move(state), {.name = name})};
+}
+
+std::vector<Tensor> Trainer::Step::operator()(std::initializer_list<Tensor> arguments) {
+  const std::span<const Tensor> all(arguments.begin(), arguments.size());
+  if (!compiled_) return fn_(all);
+  try {
+    return (*compiled_)(all);
+  } catch (const CompileError& e) {
+    const std::string why = e.what();
+    compiled_.reset();
+    auto results = fn_(all);  // what is wrong in either way of running is thrown here
+    std::fprintf(stderr, "hebb: %s runs op by op, for it cannot be compiled: %s\n", name_, why.c_str());
+    return results;
+  }
+}
+
+void Trainer::Step::look_again(std::initializer_list<Tensor> arguments, bool may_change) {
+  if (!compiled_ || !compiled_->retrace(arguments) || may_change) return;
+  std::fprintf(
+      stderr,
+      "hebb: %s runs op by op from here on, for it depends on something that changes within an epoch "
+      "and is no tensor\n",
+      name_);
+  compiled_.reset();
+}
+
 void Trainer::set_scheduler(optim::LRScheduler* scheduler) {
   HEBB_CHECK(!scheduler || &scheduler->optimizer() == &optimizer_,
              "[Trainer] expected a schedule of the trainer's own optimizer");
@@ -66,6 +96,7 @@ void Trainer::set_scheduler(optim::LRScheduler* scheduler) {
 
 bool Trainer::fit(data::DataLoader& train, data::DataLoader* val) {
   stop_ = interrupt_ = in_epoch_ = false;
+  steps_of_fit_ = 0;
   train_loader_ = &train;
   notify(&Callback::on_fit_begin);
   while (progress_.epoch < options_.epochs && !stop_) {
@@ -107,16 +138,28 @@ bool Trainer::run_epoch(data::DataLoader& train) {
   return true;
 }
 
-void Trainer::train_step(const data::Batch& batch) {
-  notify<const data::Batch&>(&Callback::on_batch_begin, batch);
-  const Tensor output = forward_(batch.x);
-  const Tensor loss = loss_(output, batch.y);
+// A whole training step but the schedule's.
+Tensor Trainer::train_batch(const Tensor& x, const Tensor& y) {
+  const Tensor output = forward_(x);
+  const Tensor loss = loss_(output, y);
   notify<const Tensor&, const Tensor&>(&Callback::on_forward_end, output, loss);
   optimizer_.zero_grad();
   backward(loss);
   if (options_.clip_norm > 0) optim::clip_grad_norm_(net_.parameters(), options_.clip_norm);
   notify(&Callback::on_backward_end);
   optimizer_.step();
+  return loss;
+}
+
+void Trainer::train_step(const data::Batch& batch) {
+  notify<const data::Batch&>(&Callback::on_batch_begin, batch);
+  if (!step_)
+    step_ = make_step("train_step", [this](auto a) { return std::vector{train_batch(a[0], a[1])}; },
+                      {net_, optimizer_});
+  const bool begins = progress_.batch == 0, power_of_two = (steps_of_fit_ & (steps_of_fit_ - 1)) == 0;
+  if (begins || power_of_two) step_->look_again({batch.x, batch.y}, begins);
+  ++steps_of_fit_;
+  const Tensor loss = (looked_into_ ? train_batch(batch.x, batch.y) : (*step_)({batch.x, batch.y})[0]);
   if (scheduler_ && options_.schedule_each_step) scheduler_->step();
   last_loss_ = loss.item<double>();
   progress_.loss_sum += last_loss_ * static_cast<double>(batch.size());
@@ -161,9 +204,19 @@ Metrics Trainer::evaluate(data::DataLoader& loader) {
   double loss_sum = 0;
   int64_t correct = 0, n = 0;
   bool counts = options_.task != Task::regression;
+  if (!evaluate_)
+    evaluate_ = make_step("evaluate",
+                          [this](auto a) {
+                            const Tensor output = forward_(a[0]);
+                            return std::vector{output, loss_(output, a[1])};
+                          },
+                          {net_});
+  bool first = true;
   while (auto batch = loader.next()) {
-    const Tensor output = forward_(batch->x);
-    loss_sum += loss_(output, batch->y).item<double>() * static_cast<double>(batch->size());
+    if (std::exchange(first, false)) evaluate_->look_again({batch->x, batch->y}, true);
+    const auto results = (*evaluate_)({batch->x, batch->y});
+    const Tensor& output = results[0];
+    loss_sum += results[1].item<double>() * static_cast<double>(batch->size());
     // Numbers as targets are no classes, whatever the task was said to be.
     counts = counts && (options_.task == Task::binary || !is_float(batch->y.dtype()));
     if (counts) correct += count_correct(output, batch->y, options_.task);
@@ -182,9 +235,12 @@ Tensor Trainer::predict(data::DataLoader& loader) {
   const nn::EvalScope eval(net_);
   notify(&Callback::on_predict_begin);
   loader.start(0);
+  if (!predict_)
+    predict_ = make_step("predict", [this](auto a) { return std::vector{forward_(a[0])}; }, {net_});
   std::vector<Tensor> outputs;
   while (auto batch = loader.next()) {
-    outputs.push_back(forward_(batch->x));
+    if (outputs.empty()) predict_->look_again({batch->x}, true);
+    outputs.push_back((*predict_)({batch->x})[0]);
     notify<const Tensor&>(&Callback::on_predict_batch_end, outputs.back());
   }
   notify(&Callback::on_predict_end);

@@ -64,6 +64,14 @@ struct TrainerOptions {
   Task task = Task::classes;
   double clip_norm = 0;             ///< limit on the norm of all gradients together; 0: none
   bool schedule_each_step = false;  ///< the schedule moves after every step, not every epoch
+  /// Steps, evaluation and prediction run as compiled functions. What cannot be compiled (it looks at values,
+  /// or reads tensors that are in neither the network nor `state`) runs op by op instead, after a message on
+  /// stderr that says why; so do training steps that a callback looks into (on_forward_end,
+  /// on_backward_end). Numbers of C++ in loss and forward are fixed when they are compiled. They are looked
+  /// at again as each epoch begins, and after 1, 2, 4, 8, … steps: where they change within an epoch, the
+  /// rest of the run goes op by op. Gradients of a compiled step are not kept.
+  bool compile = true;
+  std::vector<Tensor> state = {};  ///< what loss and forward read or assign beside the network's own
 };
 
 class Trainer;
@@ -117,8 +125,16 @@ class Trainer {
   Trainer(nn::Module& net, ForwardFn forward, LossFn loss, optim::Optimizer& optimizer,
           TrainerOptions options);
 
-  /// Callbacks are called in the order in which they were added.
-  void add_callback(std::shared_ptr<Callback> callback) { callbacks_.push_back(std::move(callback)); }
+  Trainer(const Trainer&) = delete;
+  Trainer& operator=(const Trainer&) = delete;
+
+  /// Callbacks are called in the order in which they were added. Of what class a callback is tells whether it
+  /// looks into training steps; of a pointer to the base that is assumed.
+  template <std::derived_from<Callback> C>
+  void add_callback(std::shared_ptr<C> callback) {
+    looked_into_ = looked_into_ || looks_inside<C>();
+    callbacks_.push_back(std::move(callback));
+  }
   /// Throws Error for a schedule of another optimizer.
   void set_scheduler(optim::LRScheduler* scheduler);
 
@@ -149,6 +165,34 @@ class Trainer {
   data::DataLoader* train_loader() { return train_loader_; }
 
  private:
+  // A function that is compiled until that turns out to be impossible.
+  class Step {
+   public:
+    using Fn = std::function<std::vector<Tensor>(std::span<const Tensor>)>;
+    Step(const char* name, Fn fn, std::optional<Compiled> compiled)
+        : name_(name), fn_(std::move(fn)), compiled_(std::move(compiled)) {}
+    std::vector<Tensor> operator()(std::initializer_list<Tensor> arguments);
+    /// Looks whether the function still does what it did when it was compiled. If not it is compiled anew; or
+    /// runs op by op from now on, if it may not change.
+    void look_again(std::initializer_list<Tensor> arguments, bool may_change);
+
+   private:
+    const char* name_;
+    Fn fn_;
+    std::optional<Compiled> compiled_;
+  };
+  // True if the class has events of its own within a step: &C::event is then no member of Callback.
+  template <class C>
+  static constexpr bool looks_inside() {
+    if constexpr (requires { &C::on_forward_end, &C::on_backward_end; })
+      return std::is_same_v<C, Callback> ||
+             !std::is_same_v<decltype(&C::on_forward_end), decltype(&Callback::on_forward_end)> ||
+             !std::is_same_v<decltype(&C::on_backward_end), decltype(&Callback::on_backward_end)>;
+    else return true;  // private or overloaded
+  }
+  Step make_step(const char* name, Step::Fn fn, std::vector<CompiledState> state) const;
+  Tensor train_batch(const Tensor& x, const Tensor& y);
+
   void expect_other_loader(const data::DataLoader& loader, const char* what) const;
   void train_step(const data::Batch& batch);
   bool run_epoch(data::DataLoader& train);
@@ -166,7 +210,9 @@ class Trainer {
   TrainerOptions options_;
   std::vector<std::shared_ptr<Callback>> callbacks_;
   data::DataLoader* train_loader_ = nullptr;
-  bool in_epoch_ = false;
+  bool in_epoch_ = false, looked_into_ = false;
+  std::optional<Step> step_, evaluate_, predict_;  // made when first needed
+  int64_t steps_of_fit_ = 0;
   Progress progress_;
   double last_loss_ = kNone;
   bool stop_ = false, interrupt_ = false;

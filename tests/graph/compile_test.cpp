@@ -106,8 +106,7 @@ TEST(Compile, TrainsAsEagerDoes) {
   manual_seed(1);
   Net eager, compiled = eager.clone();
   const Compiled run =
-      compile([&](Args a) { return step(compiled, a[0], a[1]); }, state_of(compiled),
-              {.name = "step", .key = [&] { return compiled.is_training() ? "train" : "eval"; }});
+      compile([&](Args a) { return step(compiled, a[0], a[1]); }, {compiled}, {.name = "step"});
   optim::SGD a(eager.parameters(), {.lr = 0.1, .momentum = 0.9}),
       b(compiled.parameters(), {.lr = 0.1, .momentum = 0.9});
   for (int i = 0; i < 6; ++i) {
@@ -139,7 +138,7 @@ TEST(Compile, LeavesStateAndGradientsAloneWhileTracing) {
         const Tensor loss = sum(w * a[0]);
         return {grad(loss, w)};
       },
-      std::vector{w});
+      {w});
   EXPECT_EQ(fn({tensor({4, 5})})[0].to_vector<float>(), (std::vector<float>{4, 5}));
   EXPECT_TRUE(w.grad().is_same(g));
   EXPECT_EQ(w.to_vector<float>(), (std::vector<float>{2, 3}));
@@ -153,7 +152,7 @@ TEST(Compile, StateIsAssignedEachTime) {
         mean.assign_(mean * 0.5 + a[0] * 0.5);
         return {mean * 2};
       },
-      std::vector{count, mean});
+      {count, mean});
   for (int i = 0; i < 3; ++i) fn({tensor({8, 16})});
   EXPECT_EQ(count.item<int64_t>(), 3);
   EXPECT_EQ(mean.to_vector<float>(), (std::vector<float>{7, 14}));
@@ -171,7 +170,7 @@ TEST(Compile, StatesMayBeExchanged) {
         b.assign_(old);
         return {};
       },
-      std::vector{a, b});
+      {a, b});
   fn({});
   EXPECT_EQ(a.to_vector<float>(), (std::vector<float>{3, 4}));
   EXPECT_EQ(b.to_vector<float>(), (std::vector<float>{1, 2}));
@@ -221,7 +220,7 @@ TEST(Compile, AnErrorInAKernelLeavesStateAlone) {
         count.assign_(count + 1);
         return {embedding(a[0], a[1])};
       },
-      std::vector{count});
+      {count});
   const Tensor good = tensor({0, 2}, i64), bad = tensor({0, 3}, i64);
   fn({good, table});
   EXPECT_THAT(error_of([&] { fn({bad, table}); }), HasSubstr("[embedding]"));
@@ -264,7 +263,7 @@ TEST(CompileErrors, StateOfAKnownValue) {
         s.assign_(other);
         return {};
       },
-      std::vector{s});
+      {s});
   EXPECT_THAT(error_of([&] { fn({}); }),
               HasSubstr("expected state 0 (f32 2) to be assigned what the function computes"));
   EXPECT_EQ(s.to_vector<float>(), (std::vector<float>{0, 0}));

@@ -30,16 +30,16 @@ std::vector<Tensor> with_grads(const std::vector<Values>& grads, DType type = f6
 
 TEST(ClipTest, ReturnsTheNormOfAllGradientsAsOneVector) {
   const auto p = with_grads({{3, -4}, {12}});
-  EXPECT_DOUBLE_EQ(clip_grad_norm_(p, 100), 13);
-  EXPECT_DOUBLE_EQ(clip_grad_norm_(p, 100, 1), 19);
-  EXPECT_DOUBLE_EQ(clip_grad_norm_(p, 100, 3), std::cbrt(27.0 + 64 + 1728));
-  EXPECT_DOUBLE_EQ(clip_grad_norm_(p, 100, kInfinity), 12);
+  EXPECT_DOUBLE_EQ(clip_grad_norm_(p, 100).item<double>(), 13);
+  EXPECT_DOUBLE_EQ(clip_grad_norm_(p, 100, 1).item<double>(), 19);
+  EXPECT_DOUBLE_EQ(clip_grad_norm_(p, 100, 3).item<double>(), std::cbrt(27.0 + 64 + 1728));
+  EXPECT_DOUBLE_EQ(clip_grad_norm_(p, 100, kInfinity).item<double>(), 12);
   EXPECT_EQ(p[0].grad().to_vector<double>(), (Values{3, -4}));  // small enough: untouched
 }
 
 TEST(ClipTest, ScalesAllGradientsTogether) {
   const auto p = with_grads({{3, -4}, {12}});
-  EXPECT_DOUBLE_EQ(clip_grad_norm_(p, 6.5), 13);
+  EXPECT_DOUBLE_EQ(clip_grad_norm_(p, 6.5).item<double>(), 13);
   const double scale = 6.5 / (13 + 1e-6);
   EXPECT_EQ(p[0].grad().to_vector<double>(), (Values{3 * scale, -4 * scale}));
   EXPECT_EQ(p[1].grad().to_vector<double>(), (Values{12 * scale}));
@@ -48,7 +48,7 @@ TEST(ClipTest, ScalesAllGradientsTogether) {
 TEST(ClipTest, LeavesParametersWithoutGradientAlone) {
   auto p = with_grads({{3, -4}, {12}});
   p[1].zero_grad();
-  EXPECT_DOUBLE_EQ(clip_grad_norm_(p, 1), 5);
+  EXPECT_DOUBLE_EQ(clip_grad_norm_(p, 1).item<double>(), 5);
   clip_grad_value_(p, 0.1);
   EXPECT_FALSE(p[1].grad().defined());
 }
@@ -57,7 +57,7 @@ TEST(ClipTest, AGradientOfTwoParametersIsScaledOnceForEach) {
   auto p = with_grads({{3, 4}, {0, 0}});
   const Tensor held = p[0].grad();
   p[1].set_grad(held);
-  const double norm = clip_grad_norm_(p, 1);
+  const double norm = clip_grad_norm_(p, 1).item<double>();
   EXPECT_DOUBLE_EQ(norm, std::sqrt(50));
   for (const Tensor& t : p) EXPECT_DOUBLE_EQ(t.grad().to_vector<double>()[0], 3 / (norm + 1e-6));
   EXPECT_EQ(held.to_vector<double>(), (Values{3, 4}));
@@ -65,14 +65,14 @@ TEST(ClipTest, AGradientOfTwoParametersIsScaledOnceForEach) {
 
 TEST(ClipTest, NormsThatAreNotFinite) {
   auto p = with_grads({{3, std::nan("")}, {12}});
-  EXPECT_TRUE(std::isnan(clip_grad_norm_(p, 1, kInfinity)));
+  EXPECT_TRUE(std::isnan(clip_grad_norm_(p, 1, kInfinity).item<double>()));
   p = with_grads({{3, std::nan("")}, {12}});
   EXPECT_THAT(error_of([&] { clip_grad_norm_(p, 1, 2, true); }), HasSubstr("finite norm, got nan"));
   EXPECT_EQ(p[1].grad().to_vector<double>(), (Values{12}));
-  EXPECT_TRUE(std::isnan(clip_grad_norm_(p, 1)));
+  EXPECT_TRUE(std::isnan(clip_grad_norm_(p, 1).item<double>()));
   EXPECT_TRUE(std::isnan(p[1].grad().to_vector<double>()[0]));
   p = with_grads({{3, kInfinity}, {12}});
-  EXPECT_EQ(clip_grad_norm_(p, 1), kInfinity);
+  EXPECT_EQ(clip_grad_norm_(p, 1).item<double>(), kInfinity);
   EXPECT_EQ(p[1].grad().to_vector<double>(), (Values{0}));
 }
 
@@ -93,7 +93,7 @@ TEST(ClipTest, NormDoesNotDependOnThreads) {
   Values norms;
   for (const int threads : {1, 2, 3}) {
     set_num_threads(threads);
-    norms.push_back(clip_grad_norm_(with_grads({g}, f32), 1));
+    norms.push_back(clip_grad_norm_(with_grads({g}, f32), 1).item<double>());
   }
   set_num_threads(before);
   EXPECT_EQ(norms[0], norms[1]);

@@ -4,9 +4,12 @@
 #include "hebb/autograd/grad.h"
 #include "hebb/ops/creation.h"
 #include "hebb/ops/elementwise.h"
+#include "hebb/ops/random.h"
+#include "hebb/ops/reduce.h"
 #include "hebb/ops/view.h"
 #include "hebb/optim/adam.h"
 #include "hebb/optim/adaptive.h"
+#include "hebb/optim/clip.h"
 #include "hebb/optim/sgd.h"
 #include "tests/optim/support.h"
 
@@ -56,6 +59,91 @@ void expect_pytorch(DType type, double tolerance) {
 
 TEST(OptimizerTest, EqualsPyTorchOver100Steps) { expect_pytorch(f64, 1e-10); }
 TEST(OptimizerTest, ComputesInF32ForF32) { expect_pytorch(f32, 2e-4); }
+
+// Bits of all parameters and all state.
+std::vector<std::vector<double>> everything(Optimizer& optimizer, const std::vector<Tensor>& params) {
+  std::vector<std::vector<double>> out;
+  for (const Tensor& p : params) out.push_back(p.to_vector<double>());
+  for (const auto& [name, t] : optimizer.state()) out.push_back(t.to_vector<double>());
+  return out;
+}
+
+// A step with a loss of its own, clipped gradients and an update.
+Tensor whole_step(Optimizer& optimizer, const std::vector<Tensor>& params, std::span<const Tensor> slopes) {
+  optimizer.zero_grad();
+  Tensor loss = zeros({});
+  for (size_t p = 0; p < params.size(); ++p) {
+    const Tensor w = params[p];
+    loss = loss + sum(0.15 * w * w + slopes[p] * w);
+  }
+  backward(loss);
+  clip_grad_norm_(params, 1.5);
+  optimizer.step();
+  return loss;
+}
+
+TEST(OptimizerTest, CompiledStepsEqualEagerOnes) {
+  for (const DType type : {f32, f64, bf16}) {
+    for (const std::string& key : cases()) {
+      SCOPED_TRACE(key + " " + std::string(name_of(type)));
+      auto a = toy_params(type), b = toy_params(type);
+      const auto eager = make_case(key, a), compiled = make_case(key, b);
+      const Compiled step =
+          compile([&](auto slopes) { return std::vector{whole_step(*compiled, b, slopes)}; }, {b, *compiled});
+      for (int t = 0; t < 6; ++t) {
+        if (t == 3) eager->set_lr(0.5 * eager->lr()), compiled->set_lr(0.5 * compiled->lr());
+        const Tensor held = b[0].detach();
+        const auto before = held.to_vector<double>();
+        std::vector<Tensor> slopes;
+        for (const Shape& s : toy_shapes()) slopes.push_back(randn(s, type));
+        const Tensor want = whole_step(*eager, a, slopes), got = step(slopes)[0];
+        EXPECT_EQ(got.item<double>(), want.item<double>()) << "loss of step " << t;
+        EXPECT_EQ(everything(*compiled, b), everything(*eager, a)) << "after step " << t;
+        EXPECT_EQ(held.to_vector<double>(), before) << "values that others hold stay";
+      }
+      EXPECT_EQ(step.num_plans(), 1u) << "a learning rate is no reason to trace again";
+    }
+  }
+}
+
+TEST(OptimizerTest, CompiledStepsChangeMemoryInPlace) {
+  auto params = toy_params(f32);
+  Adam adam(params, {.lr = 0.01});
+  const Compiled step =
+      compile([&](auto slopes) { return std::vector{whole_step(adam, params, slopes)}; }, {params, adam});
+  const std::vector<Tensor> slopes{ones({3, 4}), ones({5})};
+  step(slopes);
+  const void* const at[] = {params[0].raw_data(), params[1].raw_data()};
+  const auto before = params[0].to_vector<float>();
+  step(slopes);
+  EXPECT_EQ(params[0].raw_data(), at[0]);
+  EXPECT_EQ(params[1].raw_data(), at[1]);
+  EXPECT_NE(params[0].to_vector<float>(), before);
+}
+
+TEST(OptimizerTest, SlotsThatComeIntoUseAreTracedAnew) {
+  auto a = toy_params(f32), b = toy_params(f32);
+  SGD eager(a, {.lr = 0.1}), compiled(b, {.lr = 0.1});
+  const Compiled step =
+      compile([&](auto slopes) { return std::vector{whole_step(compiled, b, slopes)}; }, {b, compiled});
+  const std::vector<Tensor> slopes{ones({3, 4}), ones({5})};
+  for (int t = 0; t < 4; ++t) {
+    if (t == 2) eager.groups()[0].momentum = compiled.groups()[0].momentum = 0.9;
+    whole_step(eager, a, slopes);
+    step(slopes);
+    EXPECT_EQ(everything(compiled, b), everything(eager, a)) << "after step " << t;
+  }
+  EXPECT_EQ(step.num_plans(), 2u);
+}
+
+TEST(OptimizerTest, ACompiledStepNamesTheOptimizer) {
+  auto params = toy_params(f32);
+  SGD sgd(params, {.lr = 0.1});
+  const Compiled step =
+      compile([&](auto slopes) { return std::vector{whole_step(sgd, params, slopes)}; }, {params});
+  const std::vector<Tensor> slopes{ones({3, 4}), ones({5})};
+  EXPECT_THAT(error_of([&] { step(slopes); }), HasSubstr("[SGD] expected to be named as state"));
+}
 
 TEST(OptimizerTest, KeepsF32StateForBf16) {
   auto params = toy_params(bf16);

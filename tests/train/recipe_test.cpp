@@ -354,7 +354,7 @@ TEST(Recipe, SetRefusesWhatAFileMayNotHold) {
   EXPECT_EQ(
       set_error(r, "train.epoch", "3"),
       "--set: train.epoch: unknown key, did you mean 'epochs'? expected one of: epochs, batch_size, seed, "
-      "shuffle, clip_norm, early_stopping, checkpoint_seconds");
+      "shuffle, clip_norm, early_stopping, checkpoint_seconds, compile");
   EXPECT_EQ(set_error(r, "train.batch_size", "0"),
             "--set: train.batch_size: expected a whole number of at least 1, found 0");
   EXPECT_THAT(set_error(r, "optimiser.lr", "1"), HasSubstr("did you mean 'optimizer'?"));

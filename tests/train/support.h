@@ -70,7 +70,7 @@ class ScriptedRun {
         trainer(
             net_, [this](const Tensor& x) { return answer(x); },
             [this](const Tensor& output, const Tensor&) { return loss(output); }, optimizer_,
-            {.epochs = static_cast<int64_t>(script_.size()), .task = task}),
+            {.epochs = static_cast<int64_t>(script_.size()), .task = task, .compile = false}),
         train_(data(2), {.batch_size = 1}),
         val_(data(2), {.batch_size = 2}) {}
 

@@ -4,6 +4,7 @@
 #include "hebb/autograd/grad.h"
 #include "hebb/ops/creation.h"
 #include "hebb/ops/view.h"
+#include "hebb/optim/adam.h"
 #include "tests/io/files.h"
 #include "tests/train/support.h"
 
@@ -243,6 +244,96 @@ TEST_F(TrainerTest, ClipsTheNormOfAllGradients) {
   b.add_callback(clipped);
   b.fit(train_set);
   EXPECT_NEAR(clipped->most, 0.05, 1e-4);
+}
+
+// ---- Compiled steps
+
+/// Losses and weights of a run of three epochs.
+std::pair<std::vector<double>, std::vector<float>> run_of(bool compile, LossFn loss, bool look = false) {
+  manual_seed(2);
+  Net net;
+  optim::Adam adam(net.parameters(), {.lr = 0.05});
+  optim::CosineAnnealingLR schedule(adam, {.T_max = 6});
+  Trainer t(net, std::move(loss), adam,
+            {.epochs = 3, .clip_norm = 0.5, .schedule_each_step = true, .compile = compile});
+  t.set_scheduler(&schedule);
+  struct Looks : Callback {
+    void on_backward_end(Trainer& own) override {
+      EXPECT_TRUE(own.net().parameters()[0].grad().defined());
+      EXPECT_NO_THROW(own.net().parameters()[0].grad().to_vector<float>());
+    }
+  };
+  if (look) t.add_callback(std::make_shared<Looks>());
+  std::vector<double> losses;
+  t.add_callback(std::make_shared<AfterStep>([&](Trainer& own) { losses.push_back(own.last_loss()); }));
+  data::DataLoader train_set(points(8), {.batch_size = 3}), val_set(points(7, 1), {.batch_size = 4});
+  t.fit(train_set, &val_set);
+  for (const EpochLog& e : t.progress().history) losses.push_back(e.val_loss);
+  return {losses, test::weights(net)};
+}
+
+std::string said_by(const std::function<void()>& run) {
+  ::testing::internal::CaptureStderr();
+  run();
+  return ::testing::internal::GetCapturedStderr();
+}
+
+TEST(CompiledTrainer, EqualsEager) {
+  const auto want = run_of(false, cross_entropy_loss());
+  EXPECT_EQ(want.first.size(), 12u);
+  EXPECT_EQ(said_by([&] { EXPECT_EQ(run_of(true, cross_entropy_loss()), want); }), "");
+  EXPECT_EQ(run_of(true, cross_entropy_loss(), true), want) << "a callback that looks into steps";
+}
+
+TEST(CompiledTrainer, SaysWhyAStepRunsOpByOp) {
+  const Tensor weight = tensor({1, 2, 3});
+  const LossFn weighted = [=](const Tensor& out, const Tensor& y) {
+    return cross_entropy(out, y, {.weight = weight});
+  };
+  const auto want = run_of(false, weighted);
+  const std::string said = said_by([&] { EXPECT_EQ(run_of(true, weighted), want); });
+  EXPECT_THAT(said, HasSubstr("hebb: train_step runs op by op, for it cannot be compiled: [cross_entropy"));
+  EXPECT_THAT(said, HasSubstr("input 2 (f32 3) is none of these"));
+  EXPECT_THAT(said, HasSubstr("hebb: evaluate runs op by op"));
+  EXPECT_EQ(std::count(said.begin(), said.end(), '\n'), 2) << "each said once";
+
+  const LossFn looks = [](const Tensor& out, const Tensor& y) {
+    const Tensor loss = cross_entropy(out, y);
+    return loss.item<double>() > 1e9 ? loss * 2 : loss;
+  };
+  EXPECT_THAT(said_by([&] { EXPECT_EQ(run_of(true, looks), run_of(false, looks)); }),
+              HasSubstr("tests/train/trainer_test.cpp:"));
+}
+
+TEST(CompiledTrainer, FollowsNumbersThatChange) {
+  int calls = 0;
+  const LossFn each_step = [&](const Tensor& out, const Tensor& y) {
+    return cross_entropy(out, y) * (1.0 + 0.5 * calls++);
+  };
+  ::testing::internal::CaptureStderr();
+  run_of(true, each_step);
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(),
+              HasSubstr("train_step runs op by op from here on, for it depends on something that changes"));
+
+  // By epoch: a coefficient that the callbacks of an epoch set.
+  const auto annealed = [](bool compile) {
+    manual_seed(2);
+    Net net;
+    optim::SGD sgd(net.parameters(), {.lr = 0.1});
+    double factor = 1;
+    Trainer t(net, [&](const Tensor& out, const Tensor& y) { return cross_entropy(out, y) * factor; }, sgd,
+              {.epochs = 4, .compile = compile});
+    struct Anneal : Callback {
+      explicit Anneal(double& f) : factor(f) {}
+      void on_epoch_begin(Trainer&) override { factor *= 0.5; }
+      double& factor;
+    };
+    t.add_callback(std::make_shared<Anneal>(factor));
+    data::DataLoader train_set(points(12), {.batch_size = 3});
+    t.fit(train_set);
+    return test::weights(net);
+  };
+  EXPECT_EQ(said_by([&] { EXPECT_EQ(annealed(true), annealed(false)); }), "");
 }
 
 TEST_F(TrainerTest, ScheduleMovesByEpochOrByStep) {
