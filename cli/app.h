@@ -24,6 +24,7 @@ void add_predict(App& app);
 void add_summary(App& app);
 void add_data(App& app);
 void add_doctor(App& app);
+void add_bench(App& app);
 
 /// A message for the person at the terminal, on stderr; silent with --quiet.
 void say(const App& app, const std::string& text);

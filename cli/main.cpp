@@ -50,6 +50,7 @@ int run(int argc, char** argv) {
   add_summary(app);
   add_data(app);
   add_doctor(app);
+  add_bench(app);
   try {
     app.app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

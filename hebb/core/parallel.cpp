@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <exception>
 #include <mutex>
@@ -14,7 +15,7 @@
 #if defined(HEBB_THREADS_OMP)
 #include <omp.h>
 #elif defined(HEBB_THREADS_STD)
-#include <condition_variable>
+#include <unistd.h>
 #endif
 
 namespace hebb {
@@ -45,6 +46,7 @@ struct Job {
   int parts;
   void* context;
   detail::RangeFn fn;
+  std::atomic<int> next = 0;  // the first part that nobody has taken
   std::exception_ptr error;
   std::mutex error_mutex;
 
@@ -58,65 +60,86 @@ struct Job {
     }
     inside_parallel = outer;
   }
+  void run_parts() {
+    for (int i = next++; i < parts; i = next++) run_part(i);
+  }
 };
 
 #if defined(HEBB_THREADS_STD)
 
-// Workers sleep on a condition variable; a job is handed to parts 1.. while the caller runs part 0.
+void pause() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#endif
+}
+
+// Waits for a short while without giving up the processor. True if `done` came true.
+template <class F>
+bool spin_until(F done) {
+  using Clock = std::chrono::steady_clock;
+  const auto end = Clock::now() + std::chrono::microseconds(100);
+  do {
+    for (int i = 0; i < 64; ++i) {
+      if (done()) return true;
+      pause();
+    }
+  } while (Clock::now() < end);
+  return false;
+}
+
+// Threads that take parts of the job at hand, as does the one that brings it: a worker that comes late finds
+// nothing left to do, and nobody waits for it. Between jobs workers look out for the next one for a while,
+// for kernels follow closely upon each other, and then sleep.
 class Pool {
  public:
   ~Pool() {
-    {
-      const std::lock_guard lock(mutex_);
-      stop_ = true;
+    if (getpid() != process_) {  // a fork has no workers: their handles are left alone
+      new std::vector<std::thread>(std::move(threads_));
+      return;
     }
-    wake_.notify_all();
+    stop_ = true;
+    ++generation_;
+    generation_.notify_all();
     for (auto& t : threads_) t.join();
   }
 
   void run(Job& job) {
-    const std::lock_guard one_job(submit_);
-    {
-      const std::lock_guard lock(mutex_);
-      while (static_cast<int>(threads_.size()) < job.parts - 1)
-        threads_.emplace_back([this, id = static_cast<int>(threads_.size()) + 1] { work(id); });
-      job_ = &job;
-      pending_ = job.parts - 1;
-      ++generation_;
-    }
-    wake_.notify_all();
-    job.run_part(0);
-    std::unique_lock lock(mutex_);
-    done_.wait(lock, [this] { return pending_ == 0; });
+    const std::unique_lock only(submit_, std::try_to_lock);
+    if (!only) return job.run_parts();  // another thread's job has the workers
+    while (static_cast<int>(threads_.size()) < job.parts - 1) threads_.emplace_back([this] { work(); });
+    job_ = &job;
+    ++generation_;
+    if (sleeping_ > 0) generation_.notify_all();
+    job.run_parts();
     job_ = nullptr;
+    const auto left = [this] { return busy_ == 0; };
+    while (!spin_until(left)) std::this_thread::yield();
   }
 
  private:
-  void work(int id) {
-    uint64_t seen = 0;
+  void work() {
+    uint32_t seen = 0;
     for (;;) {
-      Job* job;
-      {
-        std::unique_lock lock(mutex_);
-        wake_.wait(lock, [&] { return stop_ || (generation_ != seen && job_ != nullptr); });
-        if (stop_) return;
-        seen = generation_;
-        job = id < job_->parts ? job_ : nullptr;
+      if (!spin_until([&] { return generation_ != seen; })) {
+        ++sleeping_;
+        generation_.wait(seen);
+        --sleeping_;
       }
-      if (!job) continue;
-      job->run_part(id);
-      const std::lock_guard lock(mutex_);
-      if (--pending_ == 0) done_.notify_all();
+      if (stop_) return;
+      seen = generation_;
+      ++busy_;  // from here on the job stays, if it is still there
+      if (Job* job = job_) job->run_parts();
+      --busy_;
     }
   }
 
-  std::mutex submit_, mutex_;
-  std::condition_variable wake_, done_;
+  const pid_t process_ = getpid();
+  std::mutex submit_;
   std::vector<std::thread> threads_;
-  Job* job_ = nullptr;
-  int pending_ = 0;
-  uint64_t generation_ = 0;
-  bool stop_ = false;
+  std::atomic<Job*> job_ = nullptr;
+  std::atomic<uint32_t> generation_ = 0;
+  std::atomic<int> busy_ = 0, sleeping_ = 0;
+  std::atomic<bool> stop_ = false;
 };
 
 Pool& pool() {
@@ -136,7 +159,7 @@ void run_job(Job& job) {
 #elif defined(HEBB_THREADS_STD)
   pool().run(job);
 #else
-  for (int i = 0; i < job.parts; ++i) job.run_part(i);
+  job.run_parts();
 #endif
 }
 
@@ -166,7 +189,7 @@ void parallel_ranges(int64_t n, int64_t grain, void* context, RangeFn fn) {
   const int64_t most = std::max<int64_t>(1, n / std::max<int64_t>(1, grain));
   const int parts = inside_parallel ? 1 : static_cast<int>(std::min<int64_t>(num_threads(), most));
   if (parts == 1) return fn(context, 0, n);
-  Job job{n, parts, context, fn, nullptr, {}};
+  Job job{.n = n, .parts = parts, .context = context, .fn = fn};
   run_job(job);
   if (job.error) std::rethrow_exception(job.error);
 }

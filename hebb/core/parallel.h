@@ -1,5 +1,5 @@
-// The one place where hebb starts threads: OpenMP, std::thread or none, chosen when the library is built
-// (-DHEBB_THREADS=omp|std|serial). Nothing else in the project may spell a pragma or own a worker, so that
+// The one place where hebb starts threads for kernels: a pool of its own, OpenMP or none, chosen when the
+// library is built (-DHEBB_THREADS=std|omp|serial). Nothing else in the project may spell a pragma or own a worker, so that
 // the browser build and the thread sanitizer see every thread there is.
 #pragma once
 #include <cstdint>

@@ -87,9 +87,9 @@ struct Compiled::Impl {
     return all;
   }
 
-  graph::Graph traced(std::span<const Tensor> arguments, std::span<const Tensor> state) const {
+  graph::Graph traced(std::span<const Tensor> arguments, std::span<const Tensor> tensors) const {
     try {
-      return graph::trace(fn, arguments, state);
+      return graph::trace(fn, arguments, tensors);
     } catch (const Error& e) {
       throw CompileError(e.what());
     }
@@ -122,12 +122,12 @@ struct Compiled::Impl {
   bool retrace(std::span<const Tensor> arguments) {
     Entry* e = find(Mode(), key(), arguments);
     if (!e) return false;
-    std::vector<Tensor> state = tensors();
-    graph::Graph g = traced(arguments, state);
-    const bool same_state = std::equal(state.begin(), state.end(), e->state.begin(), e->state.end(),
+    std::vector<Tensor> now = tensors();
+    graph::Graph g = traced(arguments, now);
+    const bool same_state = std::equal(now.begin(), now.end(), e->state.begin(), e->state.end(),
                                        [](const Tensor& a, const Tensor& b) { return a.is_same(b); });
     if (same_state && g.str() == e->traced) return false;
-    e->state = std::move(state);
+    e->state = std::move(now);
     e->state_traits = traits_of(e->state);
     plan(*e, std::move(g), static_cast<size_t>(e - entries.data()) + 1);
     return true;

@@ -44,8 +44,9 @@ template <class T, size_t... slot, class Rule>
 void update_as(const Update& u, const Rule& rule) {
   auto apply = apply_rule_baseline<Rule, T, std::enable_if_t<(slot < Update::kMaxSlots), T>...>;
 #if HWY_ARCH_X86
-  if (hwy::SupportedTargets() & HWY_AVX2)
-    apply = apply_rule_avx2<Rule, T, std::enable_if_t<(slot < Update::kMaxSlots), T>...>;
+  static const bool has_avx2 =
+      (hwy::SupportedTargets() & HWY_AVX2) != 0;  // asking is slow in a virtual machine
+  if (has_avx2) apply = apply_rule_avx2<Rule, T, std::enable_if_t<(slot < Update::kMaxSlots), T>...>;
 #endif
   const auto at = [](void* p, int64_t i) { return static_cast<T*>(p) + i; };
   const auto move = [&](const Update::Values& v, int64_t i, int64_t n) {

@@ -2,9 +2,12 @@
 #include "hebb/core/parallel.h"
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <stdexcept>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -113,6 +116,26 @@ TEST_F(Parallel, TheNumberOfThreadsIsAtLeastOne) {
   EXPECT_EQ(num_threads(), 7);
   const std::string model = threading_model();
   EXPECT_TRUE(model == "omp" || model == "std" || model == "serial") << model;
+}
+
+TEST_F(Parallel, AForkedChildWorks) {
+  if (std::string(threading_model()) == "omp") GTEST_SKIP() << "OpenMP does not outlive a fork";
+  set_num_threads(3);
+  const auto sum_of = [] {
+    std::atomic<int64_t> sum{0};
+    parallel_for(100, 1, [&](int64_t begin, int64_t end) { sum += end - begin; });
+    return sum.load();
+  };
+  EXPECT_EQ(sum_of(), 100);
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    ::alarm(20);  // ends a child that hangs
+    ::_exit(sum_of() == 100 ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
 }
 
 }  // namespace

@@ -11,7 +11,8 @@
 #include <vector>
 
 #include "hebb/backend/cpu/gemm.h"
-#include "hebb/core/parallel.h"
+#include "hebb/backend/cpu/narrow_conv.h"
+#include "hebb/backend/cpu/pieces.h"
 
 #ifndef HEBB_BACKEND_CPU_CONV_TYPES_  // this file is compiled once for every instruction set
 #define HEBB_BACKEND_CPU_CONV_TYPES_
@@ -90,9 +91,7 @@ ConvKernels<double> kernels<double>() {
 constexpr int64_t kColumnBytes = 512 << 10;  // of gathered columns, or of padded planes, at a time
 constexpr int64_t kMinColumns = 192;         // pixels of a product, below which its ends cost too much
 constexpr int64_t kMaxColumns = 1024;
-constexpr double kThreadWork = 300000;  // multiplications that pay for one more thread
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
 /// Rows of columns start an odd number of cache lines apart, with room for a vector behind each.
@@ -143,22 +142,6 @@ struct PixelBlocks {
     return {image, std::min(images_each, batch - image), first, std::min(pixels_each, pixels - first)};
   }
 };
-
-/// Calls fn(i) for `count` equal pieces of `work` multiplications.
-template <class F>
-void for_each_piece(int64_t count, double work, F fn) {
-  const double each = work / static_cast<double>(std::max<int64_t>(1, count));
-  const auto grain = static_cast<int64_t>(kThreadWork / std::max(1.0, each)) + 1;
-  parallel_for(count, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) fn(i);
-  });
-}
-
-/// Into how many pieces each of `pieces` must be cut to keep all threads busy; at most `most`.
-int64_t cuts_for_threads(int64_t pieces, int64_t most) {
-  const int64_t threads = num_threads();
-  return threads == 1 ? 1 : std::clamp<int64_t>(ceil_div(3 * threads, std::max<int64_t>(1, pieces)), 1, most);
-}
 
 /// The output gradient of a block as a matrix [group_out][columns]: in place in one image, else copied.
 template <class T>
@@ -276,6 +259,8 @@ void conv2d_forward(const ConvShape& s, const T* x, const T* w, const T* bias, T
   const Sizes z(s);
   if (s.batch * s.out_channels * z.pixels == 0) return;
   if (is_depthwise(z)) return depthwise_forward(s, z, x, w, bias, y);
+  if constexpr (std::is_same_v<T, float>)
+    if (is_narrow(s)) return narrow_forward(s, x, w, bias, y);
 
   constexpr int64_t kSize = sizeof(T);
   const ConvKernels<T> kernel = kernels<T>();
@@ -342,6 +327,8 @@ void conv2d_input_grad(const ConvShape& s, const T* gy, const T* w, T* gx) {
     return;
   }
   if (is_depthwise(z)) return depthwise_input_grad(s, z, gy, w, gx);
+  if constexpr (std::is_same_v<T, float>)
+    if (is_narrow_input_grad(s)) return narrow_input_grad(s, gy, w, gx);
 
   constexpr int64_t kSize = sizeof(T);
   const ConvKernels<T> kernel = kernels<T>();
@@ -406,6 +393,8 @@ void conv2d_weight_grad(const ConvShape& s, const T* gy, const T* x, T* gw) {
     return;
   }
   if (is_depthwise(z)) return depthwise_weight_grad(s, z, gy, x, gw);
+  if constexpr (std::is_same_v<T, float>)
+    if (is_narrow(s)) return narrow_weight_grad(s, gy, x, gw);
 
   constexpr int64_t kSize = sizeof(T);
   const ConvKernels<T> kernel = kernels<T>();

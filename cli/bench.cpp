@@ -1,0 +1,150 @@
+// hebb bench: what a step of a network costs.
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "cli/app.h"
+#include "cli/bench_networks.h"
+#include "hebb/autograd/grad.h"
+#include "hebb/core/check.h"
+#include "hebb/core/parallel.h"
+#include "hebb/graph/compile.h"
+#include "hebb/io/npy.h"
+#include "hebb/ops/random.h"
+#include "hebb/train/checkpoint.h"
+
+namespace hebb::cli {
+namespace {
+
+struct BenchOptions {
+  std::string name, mode = "compiled", precision = "f32", init, x, y;
+  int64_t batch = 0, losses = 0;
+  double seconds = 3;
+  bool infer = false;
+};
+
+double now_ms() {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+double peak_mb() {
+  rusage usage = {};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) / 1024;  // kilobytes
+}
+
+double median(std::vector<double> v) {
+  std::sort(v.begin(), v.end());
+  const size_t half = v.size() / 2;
+  return v.size() % 2 ? v[half] : (v[half - 1] + v[half]) / 2;
+}
+
+using Step = std::function<std::vector<Tensor>(std::span<const Tensor>)>;
+
+Step make_step(Workload& w, const BenchOptions& o) {
+  Step step;
+  if (o.infer) {
+    w.net->eval();
+    step = [&w](auto a) { return std::vector{w.net(a.first(1))}; };
+  } else {
+    step = [&w](auto a) {
+      w.optimizer->zero_grad();
+      const Tensor loss = w.loss(w.net(a.first(1)), a[1]);
+      backward(loss);
+      w.optimizer->step();
+      return std::vector{loss};
+    };
+  }
+  if (o.mode == "eager") return step;
+  return [compiled = compile(step, {*w.net, *w.optimizer}, {.name = o.name})](auto a) { return compiled(a); };
+}
+
+Tensor load_batch(const char* option, const std::string& path, const Tensor& like) {
+  Tensor t = io::load_npy(path);
+  HEBB_CHECK(t.shape() == like.shape() && t.dtype() == like.dtype(), "{}: expected {} {}, got {} {} in {}",
+             option, name_of(like.dtype()), like.shape().str(), name_of(t.dtype()), t.shape().str(), path);
+  return t;
+}
+
+int run(const App& app, const BenchOptions& o) {
+  const auto types = workload_types();
+  const auto type = std::find_if(types.begin(), types.end(), [&](auto& t) { return o.name == t.name; });
+  manual_seed(0);
+  Workload w = type->make(o.batch ? o.batch : type->batch);
+  if (!o.init.empty()) train::load_weights(o.init, *w.net);
+  if (!o.x.empty()) w.x = load_batch("--x", o.x, w.x);
+  if (!o.y.empty()) w.y = load_batch("--y", o.y, w.y);
+
+  std::optional<NoGrad> no_grad;
+  if (o.infer) no_grad.emplace();
+  const Step step = make_step(w, o);
+  const Tensor batch[] = {w.x, w.y};
+  std::vector<double> losses, times;
+  double first = 0;
+  for (int64_t i = 0; i < std::max<int64_t>(4, o.losses); ++i) {  // also warms up
+    const double began = now_ms();
+    const Tensor result = step(batch)[0];
+    if (i == 0) first = now_ms() - began;
+    if (i < o.losses) losses.push_back(result.item<double>());
+  }
+  for (const double end = now_ms() + 1000 * o.seconds; now_ms() < end || times.size() < 5;) {
+    const double began = now_ms();
+    step(batch);
+    times.push_back(now_ms() - began);
+  }
+  const double middle = median(times), least = *std::min_element(times.begin(), times.end());
+  if (app.json) {
+    nlohmann::json j{{"name", o.name},           {"precision", o.precision}, {"mode", o.mode},
+                     {"threads", num_threads()}, {"batch", w.x.size(0)},     {"steps", times.size()},
+                     {"median_ms", middle},      {"min_ms", least},          {"first_ms", first},
+                     {"peak_mb", peak_mb()}};
+    if (o.losses > 0) j["losses"] = losses;
+    print_json(j);
+    return 0;
+  }
+  for (const double loss : losses) fmt::print("loss {}\n", loss);
+  fmt::print(
+      "{} {} {} {}, batch {}, {} thread{}: median {:.4g} ms, min {:.4g}, first {:.4g}, peak {:.0f} MB\n",
+      o.name, o.precision, o.mode, o.infer ? "inference" : "training step", w.x.size(0), num_threads(),
+      num_threads() == 1 ? "" : "s", middle, least, first, peak_mb());
+  return 0;
+}
+
+}  // namespace
+
+void add_bench(App& app) {
+  auto o = std::make_shared<BenchOptions>();
+  CLI::App* c = app.command("bench", "Time a training step, or inference, of a network",
+                            "  hebb bench lenet-b64\n"
+                            "  hebb bench resnet18-cifar-b64 --infer --batch 1 --threads 1 --json\n"
+                            "  hebb bench lenet-b64 --init w.safetensors --x x.npy --y y.npy --losses 5");
+  std::vector<std::string> names;
+  std::string list;
+  for (const WorkloadType& t : workload_types()) {
+    names.emplace_back(t.name);
+    list += fmt::format("\n{} ({})", t.name, t.description);
+  }
+  c->add_option("name", o->name, "One of:" + list)->required()->check(CLI::IsMember(names));
+  c->add_option("--batch", o->batch, "Samples in a step (default: the name's)")
+      ->check(CLI::Range(1, 1 << 20));
+  c->add_option("--mode", o->mode, "compiled or eager (op by op)")
+      ->check(CLI::IsMember({"compiled", "eager"}));
+  c->add_option("--precision", o->precision, "f32")->check(CLI::IsMember({"f32"}));
+  c->add_flag("--infer", o->infer, "Time outputs alone, in evaluation mode");
+  c->add_option("--seconds", o->seconds, "How long to repeat it, after 4 steps that warm up")
+      ->check(CLI::Range(0.0, 3600.0));
+  c->add_option("--init", o->init, "Weights to start from (.safetensors)");
+  c->add_option("--x", o->x, "Inputs (.npy) in place of random ones");
+  c->add_option("--y", o->y, "Targets (.npy)");
+  c->add_option("--losses", o->losses, "Print the losses of the first N steps")->check(CLI::Range(0, 100000));
+  c->callback([&app, o] {
+    if (o->infer && o->losses > 0)
+      throw CLI::ValidationError("--losses", "expected a training step, not --infer");
+    app.run = [&app, o] { return run(app, *o); };
+  });
+}
+
+}  // namespace hebb::cli

@@ -1,0 +1,21 @@
+// Convolutions of few channels, as LeNet's: a vector holds the same pixel of as many images as it has lanes,
+// so that one or six channels waste nothing, no lane is ever moved in the sums, and columns are never
+// gathered. Images are turned into that order and back at the edges, which costs a tenth of the sums. Results
+// do not depend on the number of threads.
+#pragma once
+#include "hebb/backend/cpu/conv.h"
+
+namespace hebb::cpu {
+
+/// Whether the forward and weight products of this shape run faster here than as matrix products.
+bool is_narrow(const ConvShape& shape);
+/// As conv2d_forward and conv2d_weight_grad, for narrow shapes.
+void narrow_forward(const ConvShape& shape, const float* x, const float* w, const float* bias, float* y);
+void narrow_weight_grad(const ConvShape& shape, const float* gy, const float* x, float* gw);
+
+/// Whether the input gradient runs faster here: strides of 1 only.
+bool is_narrow_input_grad(const ConvShape& shape);
+/// As conv2d_input_grad.
+void narrow_input_grad(const ConvShape& shape, const float* gy, const float* w, float* gx);
+
+}  // namespace hebb::cpu
