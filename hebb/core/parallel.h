@@ -1,6 +1,6 @@
 // The one place where hebb starts threads for kernels: a pool of its own, OpenMP or none, chosen when the
-// library is built (-DHEBB_THREADS=std|omp|serial). Nothing else in the project may spell a pragma or own a worker, so that
-// the browser build and the thread sanitizer see every thread there is.
+// library is built (-DHEBB_THREADS=std|omp|serial). Nothing else in the project may spell a pragma or own a
+// worker, so that the browser build and the thread sanitizer see every thread there is.
 #pragma once
 #include <cstdint>
 #include <memory>
