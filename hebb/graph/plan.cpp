@@ -110,119 +110,128 @@ Plan::Plan(Graph graph)
       backend_(current_backend()),
       threads_(num_threads()),
       arena_(make_ref<Storage>(static_cast<size_t>(memory_.arena_bytes))),
-      slots_(graph_.values.size()),
-      fresh_(graph_.values.size()),
+      is_fresh_(graph_.values.size()),
       in_place_(plan_in_place(graph_, memory_)),
       views_(graph_.values.size()) {
-  std::vector<bool> given(graph_.values.size());
-  for (const ValueId v : graph_.arguments) given[v] = true;
-  for (const State& s : graph_.states) given[s.before] = true;
-  for (const Constant& c : graph_.constants) given[c.value] = true;
+  for (size_t v = 0; v < graph_.values.size(); ++v) {
+    const MemoryPlan::Place& p = memory_.places[v];
+    const MemoryPlan::Place& root = memory_.places[p.root];
+    const int64_t first = root.offset / size_of(p.view.spec.dtype);
+    values_.push_back(root.in_arena ? Tensor::view(arena_, p.view.spec, first + p.view.offset)
+                                    : Tensor::view(nullptr, p.view.spec, p.view.offset));
+  }
   for (const Node& n : graph_.nodes) {
     for (const ValueId v : n.outputs) {
-      const MemoryPlan::Place& p = memory_.places[v];
-      const MemoryPlan::Place& root = memory_.places[p.root];
-      if (root.in_arena)
-        slots_[v] =
-            Tensor::view(arena_, p.view.spec, root.offset / size_of(p.view.spec.dtype) + p.view.offset);
-      else if (p.root != v) views_[p.root].push_back(v);
-      else fresh_[v] = !given[v];
+      const ValueId root = memory_.places[v].root;
+      if (memory_.places[root].in_arena) continue;
+      if (root != v) views_[root].push_back(v);
+      else fresh_.push_back(v), is_fresh_[v] = true;
     }
-    steps_.push_back({&n, memory_.places[n.outputs[0]].root != n.outputs[0], false, {}});
+    if (memory_.places[n.outputs[0]].root != n.outputs[0]) continue;  // a view: nothing to do in a run
+    Step& step = steps_.emplace_back(Step{&n, {}, {}, true, false, {}, {}, {}});
+    for (const ValueId v : n.inputs) {
+      step.inputs.push_back(values_[v]);
+      step.dense_inputs = step.dense_inputs && values_[v].is_contiguous();
+    }
+    for (const ValueId v : n.outputs) step.outputs.push_back(values_[v]);
+    step.in.resize(n.inputs.size());
+    step.out.resize(n.outputs.size());
   }
-  for (const Constant& c : graph_.constants) bind(c.value, c.tensor);
+  for (const Constant& c : graph_.constants) bind(c.value, c.tensor.impl()->storage, c.tensor.impl()->offset);
 }
 
-void Plan::bind(ValueId root, const Tensor& tensor) {
-  slots_[root] = tensor;
-  for (const ValueId view : views_[root]) {
-    const ViewSpec& s = memory_.places[view].view;
-    slots_[view] = Tensor::view(tensor.impl()->storage, s.spec, tensor.impl()->offset + s.offset);
-  }
-}
-
-void Plan::release() {
-  inputs_.clear();
-  outputs_.clear();
-  auto let_go = [&](ValueId root) {
-    slots_[root] = Tensor();
-    for (const ValueId view : views_[root]) slots_[view] = Tensor();
+void Plan::bind(ValueId root, const Ref<Storage>& storage, int64_t offset) {
+  const auto place = [&](ValueId v, int64_t at) {
+    values_[v].impl()->storage = storage;
+    values_[v].impl()->offset = at;
   };
-  for (const ValueId v : graph_.arguments) let_go(v);
-  for (const State& s : graph_.states) let_go(s.before);
-  for (size_t v = 0; v < fresh_.size(); ++v)
-    if (fresh_[v]) let_go(static_cast<ValueId>(v));
+  place(root, offset);
+  for (const ValueId view : views_[root]) place(view, offset + memory_.places[view].view.offset);
+}
+
+// What leaves is not held here as well: its owner may change it in place.
+void Plan::release() {
+  for (const ValueId v : graph_.arguments) bind(v, nullptr, 0);
+  for (const State& s : graph_.states) bind(s.before, nullptr, 0);
+  for (const ValueId v : fresh_) bind(v, nullptr, 0);
+}
+
+void Plan::run_kernel(Step& step) {
+  std::vector<Tensor> copies;
+  for (size_t i = 0; i < step.in.size(); ++i) {
+    const Tensor& t = step.inputs[i];
+    step.in[i] = step.dense_inputs ? t.raw_data() : copies.emplace_back(hebb::detail::dense(t)).raw_data();
+  }
+  for (size_t i = 0; i < step.out.size(); ++i) step.out[i] = step.outputs[i].raw_data();
+  ExecContext context{threads_};
+  step.kernel(context, step.in.data(), step.out.data());
 }
 
 void Plan::run_step(Step& step) {
   const Node& n = *step.node;
-  inputs_.clear();
-  outputs_.clear();
-  for (const ValueId v : n.inputs) inputs_.push_back(slots_[v]);
-  for (const ValueId v : n.outputs) outputs_.push_back(slots_[v]);
-  if (backend_.run(*n.op, n.attrs, inputs_, outputs_)) return;
+  if (step.kernel) return run_kernel(step);
+  if (backend_.run(*n.op, n.attrs, step.inputs, step.outputs)) return;
 
-  if (!step.prepared) {
+  if (!std::exchange(step.prepared, true)) {
     std::vector<TensorSpec> dense;
     std::vector<const TensorSpec*> in, out;
-    for (const Tensor& t : inputs_) dense.emplace_back(t.shape(), t.dtype(), t.device());
+    for (const Tensor& t : step.inputs) dense.emplace_back(t.shape(), t.dtype(), t.device());
     for (const TensorSpec& s : dense) in.push_back(&s);
-    for (const Tensor& t : outputs_) out.push_back(&t.spec());
+    for (const Tensor& t : step.outputs) out.push_back(&t.spec());
     step.kernel = backend_.prepare(*n.op, n.attrs, in, out);
-    step.prepared = true;
+    if (step.kernel) return run_kernel(step);
   }
-  if (step.kernel) {
-    std::vector<const void*> in;
-    std::vector<void*> out;
-    for (Tensor& t : inputs_) in.push_back((t = hebb::detail::dense(t)).raw_data());
-    for (const Tensor& t : outputs_) out.push_back(t.raw_data());
-    ExecContext context{threads_};
-    step.kernel(context, in.data(), out.data());
-    return;
-  }
-  if (!n.op->decompose && n.op->reference && !std::any_of(inputs_.begin(), inputs_.end(), is_half)) {
-    n.op->reference({n.attrs, inputs_, outputs_});
+  if (!n.op->decompose && n.op->reference && std::none_of(step.inputs.begin(), step.inputs.end(), is_half)) {
+    n.op->reference({n.attrs, step.inputs, step.outputs});
     return;
   }
   // No kernel for these types: as an eager call finds a way.
-  const Outputs values = base_interpreter().apply(*n.op, n.attrs, inputs_);
+  const Outputs values = base_interpreter().apply(*n.op, n.attrs, step.inputs);
   for (int i = 0; i < values.size(); ++i) {
     const Tensor& v = values[i];
-    hebb::detail::copy_values(v.spec(), v.raw_data(), outputs_[i].spec(), outputs_[i].raw_data());
+    hebb::detail::copy_values(v.spec(), v.raw_data(), step.outputs[i].spec(), step.outputs[i].raw_data());
   }
 }
 
 std::vector<Tensor> Plan::run(std::span<const Tensor> arguments, std::span<const Tensor> states) {
   const NoGrad no_grad;
-  std::vector<bool> unshared;
-  for (const Tensor& t : states) unshared.push_back(t.is_contiguous() && t.impl()->storage->use_count() == 1);
-  for (size_t i = 0; i < arguments.size(); ++i)
-    bind(graph_.arguments[i], hebb::detail::dense(arguments[i].detach()));
-  for (size_t i = 0; i < states.size(); ++i)
-    bind(graph_.states[i].before, hebb::detail::dense(states[i].detach()));
-  for (size_t v = 0; v < fresh_.size(); ++v) {
-    if (!fresh_[v]) continue;
-    const TensorSpec& spec = graph_.values[v];
-    const int state = in_place_[v];
-    bind(static_cast<ValueId>(v),
-         state >= 0 && unshared[state] ? states[state].detach() : Tensor::empty(spec.shape, spec.dtype));
+  struct Releases {
+    Plan& plan;
+    ~Releases() { plan.release(); }
+  } releases{*this};
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const Tensor t = hebb::detail::dense(arguments[i]);
+    bind(graph_.arguments[i], t.impl()->storage, t.impl()->offset);
   }
-  for (Step& s : steps_)
-    if (!s.is_view) run_step(s);
-
-  std::vector<Tensor> results, after;
-  for (const ValueId v : graph_.results) results.push_back(slots_[v].detach());
-  for (const State& s : graph_.states) after.push_back(s.after == s.before ? Tensor() : slots_[s.after]);
-  release();  // what leaves is not held here as well: its owner may change it in place
-  for (size_t i = 0; i < states.size(); ++i) {
-    if (!after[i].defined()) continue;
-    hebb::detail::TensorImpl& impl = *states[i].impl();
-    if (fresh_[graph_.states[i].after]) {  // its memory was made for the state
-      impl.spec = after[i].spec();
-      impl.storage = after[i].impl()->storage;
-      impl.offset = after[i].impl()->offset;
+  for (const ValueId v : fresh_) {
+    const int state = in_place_[v];
+    const hebb::detail::TensorImpl* old = state >= 0 ? states[state].impl() : nullptr;
+    if (old && old->spec.contiguous && old->storage->use_count() == 1) {
+      bind(v, old->storage, old->offset);
     } else {
-      Tensor(states[i]).assign_(after[i]);
+      const TensorSpec& spec = graph_.values[v];
+      bind(v, make_ref<Storage>(static_cast<size_t>(spec.shape.numel() * size_of(spec.dtype))), 0);
+    }
+  }
+  for (size_t i = 0; i < states.size(); ++i) {
+    const Tensor t = hebb::detail::dense(states[i]);
+    bind(graph_.states[i].before, t.impl()->storage, t.impl()->offset);
+  }
+  for (Step& s : steps_) run_step(s);
+
+  std::vector<Tensor> results;
+  for (const ValueId v : graph_.results) results.push_back(values_[v].detach());
+  for (size_t i = 0; i < states.size(); ++i) {
+    const State& s = graph_.states[i];
+    if (s.after == s.before) continue;
+    hebb::detail::TensorImpl& impl = *states[i].impl();
+    const hebb::detail::TensorImpl& value = *values_[s.after].impl();
+    if (is_fresh_[s.after]) {  // its memory was made for the state
+      impl.spec = value.spec;
+      impl.storage = value.storage;
+      impl.offset = value.offset;
+    } else {  // the value of another state, an argument, a view
+      Tensor(states[i]).assign_(values_[s.after].detach());
     }
   }
   return results;

@@ -44,27 +44,31 @@ class Plan {
   int64_t arena_bytes() const { return memory_.arena_bytes; }
 
  private:
+  // A node with its operands, which share their memory's place with values_: no run makes a handle for them.
   struct Step {
     const Node* node;
-    bool is_view = false;
-    bool prepared = false;
+    std::vector<Tensor> inputs, outputs;
+    bool dense_inputs = true, prepared = false;
     Kernel kernel;
+    std::vector<const void*> in;
+    std::vector<void*> out;
   };
-  void bind(ValueId root, const Tensor& tensor);
+  void bind(ValueId root, const Ref<Storage>& storage, int64_t offset);
   void release();
   void run_step(Step& step);
+  void run_kernel(Step& step);
 
   Graph graph_;
   MemoryPlan memory_;
   Backend& backend_;
   int threads_;
   Ref<Storage> arena_;
-  std::vector<Tensor> slots_;                // by value
-  std::vector<bool> fresh_;                  // by value: a root that leaves the run, in new memory each time
+  std::vector<Tensor> values_;               // by value
+  std::vector<ValueId> fresh_;               // roots that leave the run: in new memory each time
+  std::vector<bool> is_fresh_;               // by value
   std::vector<int> in_place_;                // by value: the state whose memory it takes over; -1: none
   std::vector<std::vector<ValueId>> views_;  // of each root outside of the arena
   std::vector<Step> steps_;
-  std::vector<Tensor> inputs_, outputs_;  // of the step that runs
 };
 
 }  // namespace hebb::graph

@@ -108,11 +108,6 @@ void run_update_op(const ReferenceArgs& args, const std::vector<Slot>& slots,
   for (OpenValues& o : open) o.commit();
 }
 
-void read_numbers(const Tensor& numbers, const std::vector<OptionField>& fields) {
-  const double* v = numbers.data<double>();
-  for (const NumberField& f : number_fields(fields)) f.set(*v++);
-}
-
 }  // namespace detail
 
 Optimizer::~Optimizer() = default;
@@ -228,8 +223,7 @@ Optimizer::operator CompiledState() {
 void Optimizer::refresh_numbers() {
   numbers_.resize(num_groups_);
   for (size_t g = 0; g < num_groups_; ++g) {
-    std::vector<double> now;
-    for (const auto& f : detail::number_fields(option_fields(g))) now.push_back(f.get());
+    const std::vector<double> now = detail::numbers_of(option_fields(g));
     Tensor& held = numbers_[g];
     if (!held.defined()) held = Tensor::from(now);
     else if (!std::equal(now.begin(), now.end(), held.data<double>())) held.assign_(Tensor::from(now));

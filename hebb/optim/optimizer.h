@@ -143,7 +143,6 @@ namespace detail {
 Specs update_specs(SpecPtrs inputs, const Attrs&);
 void run_update_op(const ReferenceArgs& args, const std::vector<Slot>& slots,
                    const std::function<void(const Update&)>& update);
-void read_numbers(const Tensor& numbers, const std::vector<OptionField>& fields);
 
 }  // namespace detail
 
@@ -181,7 +180,7 @@ class OptimizerOf : public Optimizer {
                           .reference =
                               [](const ReferenceArgs& args) {
                                 O options;
-                                detail::read_numbers(args.inputs[2], options.option_fields());
+                                detail::set_numbers(options.option_fields(), args.inputs[2].data<double>());
                                 detail::run_update_op(args, D::slots_of(options),
                                                       [&](const Update& u) { D::update_by(options, u); });
                               },

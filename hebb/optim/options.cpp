@@ -119,17 +119,42 @@ void NumberField::set(double v) const {
   else *std::get<double*>(value) = v;
 }
 
-std::vector<NumberField> number_fields(const std::vector<OptionField>& fields) {
-  std::vector<NumberField> out;
+namespace {
+
+// Calls fn(field, place, suffix of the name) for each number among the fields.
+template <class F>
+void each_number(const std::vector<OptionField>& fields, F fn) {
   for (const OptionField& f : fields) {
-    if (double* const* p = std::get_if<double*>(&f.value)) out.push_back({f.name, *p});
-    if (bool* const* p = std::get_if<bool*>(&f.value)) out.push_back({f.name, *p});
+    if (double* const* p = std::get_if<double*>(&f.value)) fn(f, *p, "");
+    if (bool* const* p = std::get_if<bool*>(&f.value)) fn(f, *p, "");
     if (std::array<double, 2>* const* p = std::get_if<std::array<double, 2>*>(&f.value)) {
-      out.push_back({f.name + std::string(".0"), &(**p)[0]});
-      out.push_back({f.name + std::string(".1"), &(**p)[1]});
+      fn(f, &(**p)[0], ".0");
+      fn(f, &(**p)[1], ".1");
     }
   }
+}
+
+}  // namespace
+
+std::vector<NumberField> number_fields(const std::vector<OptionField>& fields) {
+  std::vector<NumberField> out;
+  each_number(fields, [&](const OptionField& f, auto* place, const char* suffix) {
+    out.push_back({std::string(f.name) + suffix, place});
+  });
   return out;
+}
+
+std::vector<double> numbers_of(const std::vector<OptionField>& fields) {
+  std::vector<double> out;
+  out.reserve(2 * fields.size());
+  each_number(fields, [&](auto&, auto* place, auto) { out.push_back(static_cast<double>(*place)); });
+  return out;
+}
+
+void set_numbers(const std::vector<OptionField>& fields, const double* numbers) {
+  each_number(fields, [&](auto&, auto* place, auto) {
+    *place = static_cast<std::remove_pointer_t<decltype(place)>>(*numbers++);
+  });
 }
 
 void check_option(bool ok, std::string_view owner, std::string_view name, const char* expected,

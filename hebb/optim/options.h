@@ -105,6 +105,9 @@ struct NumberField {
   void set(double v) const;
 };
 std::vector<NumberField> number_fields(const std::vector<OptionField>& fields);
+/// The values of these fields without their names, in the same order; and the way back.
+std::vector<double> numbers_of(const std::vector<OptionField>& fields);
+void set_numbers(const std::vector<OptionField>& fields, const double* numbers);
 
 /// Throws Error "[owner] name: expected `expected`, got value" unless ok.
 void check_option(bool ok, std::string_view owner, std::string_view name, const char* expected,
