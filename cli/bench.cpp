@@ -1,9 +1,10 @@
 // hebb bench: what a step of a network costs.
 #include <fmt/format.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
+#include <fstream>
 
 #include "cli/app.h"
 #include "cli/bench_networks.h"
@@ -30,10 +31,24 @@ double now_ms() {
       .count();
 }
 
+// The most memory that this process has had; NaN where the system does not say. (getrusage counts the process
+// that this one was forked from, too.)
 double peak_mb() {
-  rusage usage = {};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) / 1024;  // kilobytes
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("VmHWM:")) return std::stod(line.substr(6)) / 1024;  // kilobytes
+  return std::nan("");
+}
+
+const WorkloadType* find_type(const std::string& name) {
+  for (const WorkloadType& t : workload_types())
+    if (name == t.name) return &t;
+  return nullptr;
+}
+std::string all_names() {
+  std::string all;
+  for (const WorkloadType& t : workload_types()) all += (all.empty() ? "" : ", ") + std::string(t.name);
+  return all;
 }
 
 double median(std::vector<double> v) {
@@ -70,8 +85,7 @@ Tensor load_batch(const char* option, const std::string& path, const Tensor& lik
 }
 
 int run(const App& app, const BenchOptions& o) {
-  const auto types = workload_types();
-  const auto type = std::find_if(types.begin(), types.end(), [&](auto& t) { return o.name == t.name; });
+  const WorkloadType* type = find_type(o.name);
   manual_seed(0);
   Workload w = type->make(o.batch ? o.batch : type->batch);
   if (!o.init.empty()) train::load_weights(o.init, *w.net);
@@ -84,23 +98,25 @@ int run(const App& app, const BenchOptions& o) {
   const Tensor batch[] = {w.x, w.y};
   std::vector<double> losses, times;
   double first = 0;
-  for (int64_t i = 0; i < std::max<int64_t>(4, o.losses); ++i) {  // also warms up
+  for (int64_t i = 0; i < std::max<int64_t>(o.seconds > 0 ? 4 : 1, o.losses); ++i) {  // also warms up
     const double began = now_ms();
     const Tensor result = step(batch)[0];
     if (i == 0) first = now_ms() - began;
     if (i < o.losses) losses.push_back(result.item<double>());
   }
-  for (const double end = now_ms() + 1000 * o.seconds; now_ms() < end || times.size() < 5;) {
+  const size_t least_runs = o.seconds > 0 ? 5 : 1;
+  for (const double end = now_ms() + 1000 * o.seconds; now_ms() < end || times.size() < least_runs;) {
     const double began = now_ms();
     step(batch);
     times.push_back(now_ms() - began);
   }
   const double middle = median(times), least = *std::min_element(times.begin(), times.end());
   if (app.json) {
-    nlohmann::json j{{"name", o.name},           {"precision", o.precision}, {"mode", o.mode},
-                     {"threads", num_threads()}, {"batch", w.x.size(0)},     {"steps", times.size()},
-                     {"median_ms", middle},      {"min_ms", least},          {"first_ms", first},
-                     {"peak_mb", peak_mb()}};
+    nlohmann::json j{
+        {"name", o.name},           {"precision", o.precision},    {"mode", o.mode},
+        {"threads", num_threads()}, {"batch", w.x.size(0)},        {"parameters", w.net->num_parameters()},
+        {"steps", times.size()},    {"median_ms", middle},         {"min_ms", least},
+        {"first_ms", first},        {"peak_mb", number(peak_mb())}};
     if (o.losses > 0) j["losses"] = losses;
     print_json(j);
     return 0;
@@ -121,13 +137,9 @@ void add_bench(App& app) {
                             "  hebb bench lenet-b64\n"
                             "  hebb bench resnet18-cifar-b64 --infer --batch 1 --threads 1 --json\n"
                             "  hebb bench lenet-b64 --init w.safetensors --x x.npy --y y.npy --losses 5");
-  std::vector<std::string> names;
   std::string list;
-  for (const WorkloadType& t : workload_types()) {
-    names.emplace_back(t.name);
-    list += fmt::format("\n{} ({})", t.name, t.description);
-  }
-  c->add_option("name", o->name, "One of:" + list)->required()->check(CLI::IsMember(names));
+  for (const WorkloadType& t : workload_types()) list += fmt::format("\n{} ({})", t.name, t.description);
+  c->add_option("name", o->name, "One of:" + list)->required();
   c->add_option("--batch", o->batch, "Samples in a step (default: the name's)")
       ->check(CLI::Range(1, 1 << 20));
   c->add_option("--mode", o->mode, "compiled or eager (op by op)")
@@ -141,6 +153,8 @@ void add_bench(App& app) {
   c->add_option("--y", o->y, "Targets (.npy)");
   c->add_option("--losses", o->losses, "Print the losses of the first N steps")->check(CLI::Range(0, 100000));
   c->callback([&app, o] {
+    if (!find_type(o->name))
+      throw CLI::ValidationError("name", fmt::format("expected one of {}, got {}", all_names(), o->name));
     if (o->infer && o->losses > 0)
       throw CLI::ValidationError("--losses", "expected a training step, not --infer");
     app.run = [&app, o] { return run(app, *o); };

@@ -1,0 +1,68 @@
+// hebb bench: networks of published sizes, the same losses compiled and op by op, messages.
+#include "hebb/io/npy.h"
+#include "hebb/ops/creation.h"
+#include "hebb/ops/random.h"
+#include "tests/cli/support.h"
+
+namespace hebb::cli {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+class Bench : public test::CliTest {};
+
+TEST_F(Bench, NetworksHaveTheirPublishedNumberOfParameters) {
+  const std::vector<std::pair<std::string, int64_t>> networks = {
+      {"playground-mlp", (2 + 1) * 8 + (8 + 1) * 8 + (8 + 1)},
+      {"mlp-mnist-b128", (784 + 1) * 512 + (512 + 1) * 512 + (512 + 1) * 10},
+      {"lenet-b64", 61706},
+      {"resnet18-cifar-b64", 11173962},  // torchvision's, with a 3x3 stem and 10 classes
+      {"resnet50-224-b8", 25557032},     // torchvision's
+  };
+  for (const auto& [name, parameters] : networks) {
+    const auto j = ok("bench " + name + " --infer --batch 1 --seconds 0 --json").json();
+    EXPECT_EQ(j["parameters"], parameters) << name;
+    EXPECT_EQ(j["batch"], 1);
+    EXPECT_GT(j["median_ms"], 0);
+    EXPECT_GE(j["first_ms"], 0);
+    EXPECT_GT(j["peak_mb"], 0);
+  }
+}
+
+TEST_F(Bench, CompiledLossesEqualEagerOnes) {
+  for (const std::string name : {"playground-mlp", "mlp-mnist-b128", "lenet-b64", "unet32-128-b4"}) {
+    const std::string command = "bench " + name + " --batch 2 --seconds 0 --losses 4 --json --mode ";
+    const auto compiled = ok(command + "compiled").json(), eager = ok(command + "eager").json();
+    ASSERT_EQ(compiled["losses"].size(), 4u);
+    EXPECT_EQ(compiled["losses"], eager["losses"]) << name;
+    EXPECT_NE(compiled["losses"][0], compiled["losses"][3]) << "it trains";
+    EXPECT_EQ(compiled["mode"], "compiled");
+  }
+}
+
+TEST_F(Bench, TakesTheBatchGiven) {
+  io::save_npy(path("x.npy"), ones({30, 2}));
+  io::save_npy(path("y.npy"), ones({30, 1}));
+  io::save_npy(path("short.npy"), ones({29, 2}));
+  const auto first = [&](const std::string& options) {
+    return ok("bench playground-mlp --seconds 0 --losses 1 --json " + options).json()["losses"][0];
+  };
+  EXPECT_NE(first("--x x.npy --y y.npy"), first(""));
+  EXPECT_THAT(error("bench playground-mlp --x short.npy"),
+              HasSubstr("--x: expected f32 30x2, got f32 29x2 in short.npy"));
+  EXPECT_THAT(error("bench playground-mlp --init x.npy"), HasSubstr("x.npy"));
+}
+
+TEST_F(Bench, SaysWhatThereIs) {
+  EXPECT_THAT(ok("bench lenet-b64 --seconds 0 --threads 1").out,
+              AllOf(HasSubstr("lenet-b64 f32 compiled training step, batch 64, 1 thread: median"),
+                    HasSubstr("peak")));
+  EXPECT_THAT(error("bench lenet", 2), HasSubstr("playground-mlp, mlp-mnist-b128, lenet-b64"));
+  error("bench lenet-b64 --infer --losses 2", 2);
+  error("bench lenet-b64 --batch 0", 2);
+  error("bench lenet-b64 --precision bf16", 2);
+}
+
+}  // namespace
+}  // namespace hebb::cli
