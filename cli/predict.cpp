@@ -83,36 +83,36 @@ Tensor load_rows(const std::string& path, const train::LoadedRun& run) {
   return data::normalize(x, run.normalization);
 }
 
+// A batch of samples as the network takes them, or of pixels.
+Tensor load_batch(const std::string& path, const train::LoadedRun& run) {
+  const Tensor x = io::load_npy(path);
+  Shape sample = x.shape();
+  HEBB_CHECK(x.ndim() > 0, "{}: expected a batch, an array of shape [N, ...], got a single number", path);
+  sample.erase(0);
+  HEBB_CHECK(sample == run.recipe.input, "{}: expected an array of shape Nx{}, got {}", path,
+             run.recipe.input.str(), x.shape().str());
+  const DType wanted = run.recipe.input_dtype();
+  HEBB_CHECK(x.dtype() == u8 || is_float(x.dtype()) || x.dtype() == wanted,
+             "{}: expected {} (as the network takes them) or u8 (pixels), got {}", path, name_of(wanted),
+             name_of(x.dtype()));
+  HEBB_CHECK(x.shape()[0] > 0, "{}: expected at least one sample, got {}", path, x.shape().str());
+  return x.dtype() == u8 && wanted == f32 ? data::normalize(x, run.normalization) : to(x, wanted);
+}
+
 Inputs load_inputs(const std::vector<std::string>& paths, train::LoadedRun& run) {
   Inputs all;
   std::vector<Tensor> parts;
   for (const std::string& path : paths) {
-    Tensor x;
-    if (path.ends_with(".npy")) {
-      x = io::load_npy(path);
-      Shape sample = x.shape();
-      HEBB_CHECK(x.ndim() > 0, "{}: expected a batch, an array of shape [N, ...], got a single number", path);
-      sample.erase(0);
-      HEBB_CHECK(sample == run.recipe.input, "{}: expected an array of shape Nx{}, got {}", path,
-                 run.recipe.input.str(), x.shape().str());
-      const DType wanted = run.recipe.input_dtype();
-      HEBB_CHECK(x.dtype() == u8 || is_float(x.dtype()) || x.dtype() == wanted,
-                 "{}: expected {} (as the network takes them) or u8 (pixels), got {}", path, name_of(wanted),
-                 name_of(x.dtype()));
-      HEBB_CHECK(x.shape()[0] > 0, "{}: expected at least one sample, got {}", path, x.shape().str());
-      for (int64_t i = 0; i < x.shape()[0]; ++i) all.names.push_back(fmt::format("{}[{}]", path, i));
-      if (x.dtype() == u8 && wanted == f32) x = data::normalize(x, run.normalization);
-      else x = to(x, wanted);
-    } else if (path.ends_with(".csv")) {
-      x = load_rows(path, run);
-      for (int64_t i = 0; i < x.shape()[0]; ++i) all.names.push_back(fmt::format("{}[{}]", path, i));
+    const bool batch = path.ends_with(".npy"), rows = path.ends_with(".csv");
+    if (batch || rows) {
+      parts.push_back(batch ? load_batch(path, run) : load_rows(path, run));
+      for (int64_t i = 0; i < parts.back().size(0); ++i) all.names.push_back(fmt::format("{}[{}]", path, i));
     } else {
       const Tensor picture = load_picture(path, run);
       if (run.normalization.empty()) run.normalization = train::load_data(run.recipe).normalization;
-      x = data::normalize(unsqueeze(picture, 0), run.normalization);
+      parts.push_back(data::normalize(unsqueeze(picture, 0), run.normalization));
       all.names.push_back(path);
     }
-    parts.push_back(x);
   }
   all.x = cat(parts, 0);
   return all;

@@ -12,9 +12,10 @@ class Error : public std::runtime_error {
 };
 
 namespace detail {
-/// Set by nn: appends where in the network the error arose (", in LeNet.conv1"), or nothing.
-using ErrorContextFn = std::string (*)();
-inline ErrorContextFn error_context = nullptr;
+/// Set by nn: the path of the innermost module that runs on this thread.
+inline std::string (*module_path)() = nullptr;
+/// That path, "LeNet.conv1"; empty outside of any module. Errors end with it, and graphs tell it of each op.
+std::string running_module();
 
 [[noreturn]] void throw_error(std::string message);
 }  // namespace detail

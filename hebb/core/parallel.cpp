@@ -47,8 +47,8 @@ struct Job {
   void* context;
   detail::RangeFn fn;
   std::atomic<int> next = 0;  // the first part that nobody has taken
-  std::exception_ptr error;
-  std::mutex error_mutex;
+  std::exception_ptr error = {};
+  std::mutex error_mutex = {};
 
   void run_part(int i) {
     const bool outer = std::exchange(inside_parallel, true);

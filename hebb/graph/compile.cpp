@@ -88,8 +88,15 @@ struct Compiled::Impl {
   }
 
   graph::Graph traced(std::span<const Tensor> arguments, std::span<const Tensor> tensors) const {
+    // While it is traced, state holds no values. That of the default generator is everybody's: this thread
+    // has another one meanwhile.
+    Generator generator;
+    std::vector<Tensor> state_here(tensors.begin(), tensors.end());
+    for (Tensor& t : state_here)
+      if (t.is_same(default_generator().state())) t = generator.state();
+    const GeneratorScope scope(generator);
     try {
-      return graph::trace(fn, arguments, tensors);
+      return graph::trace(fn, arguments, state_here);
     } catch (const Error& e) {
       throw CompileError(e.what());
     }

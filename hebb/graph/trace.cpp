@@ -16,7 +16,7 @@ class Tracer final : public Interpreter {
 
   Outputs apply(const OpDef& op, const Attrs& attrs, std::span<const Tensor> inputs) override {
     const Outputs shapes = shapes_.apply(op, attrs, inputs);
-    Node node{&op, attrs, {}, {}, detail::error_context ? module_path() : ""};
+    Node node{&op, attrs, {}, {}, hebb::detail::running_module()};
     for (size_t i = 0; i < inputs.size(); ++i) node.inputs.push_back(id_of(op, inputs[i], i));
     Outputs out;
     for (const Tensor& t : shapes) {
@@ -50,11 +50,6 @@ class Tracer final : public Interpreter {
         "computed from them; input {} ({} {}) is none of these",
         op.name, input, name_of(t.dtype()), t.shape().str());
     return id;
-  }
-  // The text that errors end with is ", in LeNet.conv1".
-  static std::string module_path() {
-    const std::string text = hebb::detail::error_context();
-    return text.size() > 5 ? text.substr(5) : "";
   }
 
   Graph& graph_;

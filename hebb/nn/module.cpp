@@ -124,11 +124,7 @@ class Children final : public MemberVisitor {
   std::vector<std::pair<std::string, Module*>> list;
 };
 
-std::string error_place() {
-  const std::string path = detail::call_path();
-  return path.empty() ? path : ", in " + path;
-}
-const bool context_installed = (hebb::detail::error_context = error_place, true);
+const bool path_installed = (hebb::detail::module_path = detail::call_path, true);
 
 }  // namespace
 
@@ -180,7 +176,7 @@ CallScope::~CallScope() {
 }
 
 std::string call_path() {
-  (void)context_installed;
+  (void)path_installed;
   std::string path;
   for (size_t i = 0; i < running.size(); ++i) {
     if (i == 0) {

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <mutex>
+#include <utility>
 
 #include "hebb/core/parallel.h"
 #include "hebb/core/rng.h"
@@ -239,10 +240,15 @@ Tensor Generator::next_key() {
   if (key.has_data()) state_.assign_(add(key, arange(2)));
   return key;
 }
+namespace {
+thread_local Generator* generator_here = nullptr;
+}
 Generator& default_generator() {
   static Generator g;
-  return g;
+  return generator_here ? *generator_here : g;
 }
+GeneratorScope::GeneratorScope(Generator& generator) : previous_(std::exchange(generator_here, &generator)) {}
+GeneratorScope::~GeneratorScope() { generator_here = previous_; }
 
 Tensor rand(const Shape& shape, DType dtype, Generator& g) {
   return apply1(ops::rand, RandomAttrs{shape, dtype}, {g.next_key()});

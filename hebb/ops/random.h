@@ -23,6 +23,16 @@ class Generator {
 };
 /// The generator that random functions use when none is given.
 Generator& default_generator();
+/// While it lives, default_generator() of this thread is the one given.
+class GeneratorScope {
+ public:
+  explicit GeneratorScope(Generator& generator);
+  ~GeneratorScope();
+  GeneratorScope(const GeneratorScope&) = delete;
+
+ private:
+  Generator* previous_;
+};
 /// Starts default_generator() again from `seed`.
 inline void manual_seed(uint64_t seed) { default_generator().manual_seed(seed); }
 

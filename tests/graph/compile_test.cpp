@@ -3,7 +3,9 @@
 
 #include <gmock/gmock.h>
 
+#include <atomic>
 #include <cstdlib>
+#include <thread>
 
 #include "hebb/hebb.h"
 #include "tests/support/table_test.h"
@@ -189,6 +191,27 @@ TEST(Compile, ASecondTraceInsideIsAPartOfTheFirst) {
   const Compiled outer = compile([&](Args a) -> Tensors { return {inner({a[0] + 1})[0] - 1}; });
   EXPECT_EQ(outer({tensor({1, 2})})[0].to_vector<float>(), (std::vector<float>{5, 8}));
   EXPECT_EQ(inner.num_plans(), 0u);
+}
+
+TEST(Compile, OtherThreadsMayDrawMeanwhile) {
+  manual_seed(3);
+  std::atomic<bool> tracing = false, drawn = false;
+  std::thread other([&] {
+    while (!tracing) std::this_thread::yield();
+    EXPECT_NO_THROW(randn({4}));
+    drawn = true;
+  });
+  const Compiled fn = compile([&](Args a) -> Tensors {
+    tracing = true;
+    while (!drawn) std::this_thread::yield();
+    return {dropout(a[0], 0.5)};
+  });
+  const Tensor x = ones({64});
+  const Tensor got = fn({x})[0];
+  other.join();
+  manual_seed(3);
+  randn({4});
+  EXPECT_EQ(differ({got}, {dropout(x, 0.5)}), "") << "the second draw of the seed";
 }
 
 TEST(Compile, ShapesMayDecide) {
