@@ -50,6 +50,7 @@ class Compiled {
   /// Traces the function again for such a call. If it now does something else, because it depends on more
   /// than arguments and state, its plan is replaced. True if so. False for a kind of call that has no plan.
   bool retrace(std::span<const Tensor> arguments) const;
+  /// The same.
   bool retrace(std::initializer_list<Tensor> arguments) const {
     return retrace(std::span<const Tensor>(arguments.begin(), arguments.size()));
   }

@@ -42,6 +42,7 @@ struct Graph {
   std::vector<Constant> constants;
   std::vector<ValueId> results;
 
+  /// Appends a value.
   ValueId add_value(const TensorSpec& spec);
   /// How often each value is read: by nodes, as a result, as what a state becomes.
   std::vector<int> uses() const;

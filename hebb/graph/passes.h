@@ -19,8 +19,8 @@ void drop_dead(Graph& graph);
 
 /// A pass and the name by which HEBB_DISABLE_PASS switches it off.
 struct Pass {
-  const char* name;
-  void (*run)(Graph&);
+  const char* name;     ///< "simplify"
+  void (*run)(Graph&);  ///< improves a graph in place
 };
 /// In the order in which they run.
 std::span<const Pass> passes();

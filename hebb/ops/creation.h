@@ -38,6 +38,7 @@ Tensor eye(int64_t n, int64_t m = -1, DType dtype = f32);
 /// expression that it is written in.
 class Literal {
  public:
+  /// A number.
   template <class T>
   requires std::is_arithmetic_v<T> Literal(T value) : value_(static_cast<double>(value)) {}
   Literal(std::initializer_list<Literal> items)

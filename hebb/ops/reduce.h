@@ -16,10 +16,9 @@ struct Dims : std::vector<int64_t> {
   Dims() = default;
   Dims(std::initializer_list<int64_t> dims) : vector(dims) {}
   Dims(std::vector<int64_t> dims) : vector(std::move(dims)) {}
+  /// One dimension. Not of a bool: sum(x, true) is a mistake.
   template <std::integral T>
-  requires(!std::is_same_v<T, bool>)  // sum(x, true) is a mistake
-      Dims(T dim)
-      : vector{static_cast<int64_t>(dim)} {}
+  requires(!std::is_same_v<T, bool>) Dims(T dim) : vector{static_cast<int64_t>(dim)} {}
 };
 
 /// Sum over `dims`. Integers and bool are summed in i64. An empty sum is 0.

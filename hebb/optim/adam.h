@@ -36,6 +36,8 @@ class Adam final : public OptimizerOf<Adam, AdamOptions> {
       : Adam(std::vector{ParamGroup{params}}, options) {}
   explicit Adam(const std::vector<ParamGroup>& groups, const AdamOptions& defaults = {});
 
+ private:
+  friend class OptimizerOf<Adam, AdamOptions>;
   static constexpr const char *kName = "Adam", *kUpdate = "adam_update";
   static std::vector<Slot> slots_of(const AdamOptions& o);
   static void update_by(const AdamOptions& o, const Update& u);
@@ -63,6 +65,8 @@ class AdamW final : public OptimizerOf<AdamW, AdamWOptions> {
       : AdamW(std::vector{ParamGroup{params}}, options) {}
   explicit AdamW(const std::vector<ParamGroup>& groups, const AdamWOptions& defaults = {});
 
+ private:
+  friend class OptimizerOf<AdamW, AdamWOptions>;
   static constexpr const char *kName = "AdamW", *kUpdate = "adamw_update";
   static std::vector<Slot> slots_of(const AdamWOptions& o);
   static void update_by(const AdamWOptions& o, const Update& u);

@@ -31,6 +31,8 @@ class Adagrad final : public OptimizerOf<Adagrad, AdagradOptions> {
       : Adagrad(std::vector{ParamGroup{params}}, options) {}
   explicit Adagrad(const std::vector<ParamGroup>& groups, const AdagradOptions& defaults = {});
 
+ private:
+  friend class OptimizerOf<Adagrad, AdagradOptions>;
   static constexpr const char *kName = "Adagrad", *kUpdate = "adagrad_update";
   static std::vector<Slot> slots_of(const AdagradOptions& o);
   static void update_by(const AdagradOptions& o, const Update& u);
@@ -68,6 +70,8 @@ class RMSprop final : public OptimizerOf<RMSprop, RMSpropOptions> {
       : RMSprop(std::vector{ParamGroup{params}}, options) {}
   explicit RMSprop(const std::vector<ParamGroup>& groups, const RMSpropOptions& defaults = {});
 
+ private:
+  friend class OptimizerOf<RMSprop, RMSpropOptions>;
   static constexpr const char *kName = "RMSprop", *kUpdate = "rmsprop_update";
   static std::vector<Slot> slots_of(const RMSpropOptions& o);
   static void update_by(const RMSpropOptions& o, const Update& u);

@@ -146,7 +146,8 @@ void run_update_op(const ReferenceArgs& args, const std::vector<Slot>& slots,
 
 }  // namespace detail
 
-/// An optimizer whose groups have options of the aggregate O. The class D that derives from this gives
+/// An optimizer whose groups have options of the aggregate O. The class D that derives from this gives, to it
+/// as a friend,
 ///   static constexpr const char* kName;                      // "SGD"
 ///   static constexpr const char* kUpdate;                    // what its op is called: "sgd_update"
 ///   static std::vector<Slot> slots_of(const O& options);     // all that there may be, in a fixed order

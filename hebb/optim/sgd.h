@@ -32,6 +32,8 @@ class SGD final : public OptimizerOf<SGD, SGDOptions> {
       : SGD(std::vector{ParamGroup{params}}, options) {}
   explicit SGD(const std::vector<ParamGroup>& groups, const SGDOptions& defaults = {});
 
+ private:
+  friend class OptimizerOf<SGD, SGDOptions>;
   static constexpr const char *kName = "SGD", *kUpdate = "sgd_update";
   static std::vector<Slot> slots_of(const SGDOptions& o);
   static void update_by(const SGDOptions& o, const Update& u);
