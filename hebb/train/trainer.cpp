@@ -73,19 +73,25 @@ std::vector<Tensor> Trainer::Step::operator()(std::initializer_list<Tensor> argu
     const std::string why = e.what();
     compiled_.reset();
     auto results = fn_(all);  // what is wrong in either way of running is thrown here
-    std::fprintf(stderr, "hebb: %s runs op by op, for it cannot be compiled: %s\n", name_, why.c_str());
+    say_eager(why);
     return results;
   }
 }
 
 void Trainer::Step::look_again(std::initializer_list<Tensor> arguments, bool may_change) {
-  if (!compiled_ || !compiled_->retrace(arguments) || may_change) return;
-  std::fprintf(
-      stderr,
-      "hebb: %s runs op by op from here on, for it depends on something that changes within an epoch "
-      "and is no tensor\n",
-      name_);
+  if (!compiled_) return;
+  try {
+    if (!compiled_->retrace(arguments) || may_change) return;
+    say_eager("it depends on something that changes within an epoch and is no tensor");
+  } catch (const CompileError& e) {
+    say_eager(e.what());
+  }
   compiled_.reset();
+}
+
+void Trainer::Step::say_eager(const std::string& why) const {
+  std::fprintf(stderr, "hebb: %s runs op by op from here on, for it cannot be compiled: %s\n", name_,
+               why.c_str());
 }
 
 void Trainer::set_scheduler(optim::LRScheduler* scheduler) {

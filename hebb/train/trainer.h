@@ -177,6 +177,8 @@ class Trainer {
     void look_again(std::initializer_list<Tensor> arguments, bool may_change);
 
    private:
+    void say_eager(const std::string& why) const;
+
     const char* name_;
     Fn fn_;
     std::optional<Compiled> compiled_;

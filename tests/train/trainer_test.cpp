@@ -292,7 +292,9 @@ TEST(CompiledTrainer, SaysWhyAStepRunsOpByOp) {
   };
   const auto want = run_of(false, weighted);
   const std::string said = said_by([&] { EXPECT_EQ(run_of(true, weighted), want); });
-  EXPECT_THAT(said, HasSubstr("hebb: train_step runs op by op, for it cannot be compiled: [cross_entropy"));
+  EXPECT_THAT(
+      said,
+      HasSubstr("hebb: train_step runs op by op from here on, for it cannot be compiled: [cross_entropy"));
   EXPECT_THAT(said, HasSubstr("input 2 (f32 3) is none of these"));
   EXPECT_THAT(said, HasSubstr("hebb: evaluate runs op by op"));
   EXPECT_EQ(std::count(said.begin(), said.end(), '\n'), 2) << "each said once";
@@ -313,7 +315,20 @@ TEST(CompiledTrainer, FollowsNumbersThatChange) {
   ::testing::internal::CaptureStderr();
   run_of(true, each_step);
   EXPECT_THAT(::testing::internal::GetCapturedStderr(),
-              HasSubstr("train_step runs op by op from here on, for it depends on something that changes"));
+              HasSubstr("train_step runs op by op from here on, for it cannot be compiled: it depends on"));
+
+  // Later calls look at values, which the first did not.
+  const auto looks_later = [](int& traced) {
+    return [&traced](const Tensor& out, const Tensor& y) {
+      const Tensor loss = cross_entropy(out, y);
+      if (++traced > 2) EXPECT_GT(loss.item<double>(), 0);
+      return loss;
+    };
+  };
+  int first = 0, second = 0;
+  const auto want = run_of(false, looks_later(first));
+  EXPECT_THAT(said_by([&] { EXPECT_EQ(run_of(true, looks_later(second)), want); }),
+              HasSubstr("tests/train/trainer_test.cpp:"));
 
   // By epoch: a coefficient that the callbacks of an epoch set.
   const auto annealed = [](bool compile) {
