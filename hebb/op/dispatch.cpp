@@ -243,7 +243,10 @@ KernelCacheStats kernel_cache_stats() {
   return {c.size, c.built, KernelCache::kSlots};
 }
 
-Tensor dense(const Tensor& t) { return t.is_contiguous() ? t : converted(t, t.dtype()); }
+Tensor dense(const Tensor& t) { return dense(t, t.dtype()); }
+Tensor dense(const Tensor& t, DType type) {
+  return t.is_contiguous() && t.dtype() == type ? t : converted(t, type);
+}
 
 void run_reference(const OpDef& op, const Attrs& attrs, std::span<const Tensor> inputs,
                    std::span<Tensor> outputs) {

@@ -113,6 +113,8 @@ void run_reference(const OpDef& op, const Attrs& attrs, std::span<const Tensor> 
                    std::span<Tensor> outputs);
 /// A dense copy, or the tensor itself if it is dense. Not recorded.
 Tensor dense(const Tensor& t);
+/// The same of an element type.
+Tensor dense(const Tensor& t, DType type);
 }  // namespace detail
 
 }  // namespace hebb

@@ -45,11 +45,7 @@ double chunk_max(const T* g, int64_t n) {
 // Folds a tensor into one f64: the sum of |g|^norm_type, or the largest |g|.
 double fold(const Tensor& grad, double norm_type) {
   const DType type = grad.dtype() == f64 ? f64 : f32;
-  Tensor dense = grad;
-  if (grad.dtype() != type || !grad.is_contiguous()) {
-    dense = Tensor::empty(grad.shape(), type);
-    detail::copy_values(grad.spec(), grad.raw_data(), dense.spec(), dense.raw_data());
-  }
+  const Tensor dense = hebb::detail::dense(grad, type);
   const int64_t n = grad.numel();
   std::vector<double> parts(static_cast<size_t>((n + kChunk - 1) / kChunk));
   const auto fold_chunks = [&]<class T>(const T* values) {

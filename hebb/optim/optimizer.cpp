@@ -56,20 +56,6 @@ class OpenValues {
   const void* before_;
 };
 
-// Values of a tensor for reading, densely in row-major order.
-class DenseValues {
- public:
-  DenseValues(const Tensor& t, DType type) : dense_(t) {
-    if (t.dtype() == type && t.is_contiguous()) return;
-    dense_ = Tensor::empty(t.shape(), type);
-    hebb::detail::copy_values(t.spec(), t.raw_data(), dense_.spec(), dense_.raw_data());
-  }
-  const void* values() const { return dense_.raw_data(); }
-
- private:
-  Tensor dense_;
-};
-
 // What updates of parameters of this type are computed in.
 DType update_type(DType t) { return t == f64 ? f64 : f32; }
 
@@ -90,11 +76,11 @@ Specs update_specs(SpecPtrs inputs, const Attrs&) {
 void run_update_op(const ReferenceArgs& args, const std::vector<Slot>& slots,
                    const std::function<void(const Update&)>& update) {
   const DType type = update_type(args.inputs[0].dtype());
-  const DenseValues grad(args.inputs[1], type);
+  const Tensor grad = hebb::detail::dense(args.inputs[1], type);
   Update u{.type = type,
            .n = args.inputs[0].numel(),
            .count = args.inputs[3].item<int64_t>() + 1,
-           .grad = grad.values()};
+           .grad = grad.raw_data()};
   std::vector<OpenValues> open{OpenValues::of_output(args.outputs[0], args.inputs[0], type)};
   open.reserve(1 + Update::kMaxSlots);
   u.value = open[0].values();
@@ -165,8 +151,8 @@ void Optimizer::step_in_place(Param& p, const Tensor& grad) {
   const std::vector<Slot> all = slots(p.group);
   create_state(p, all);
   const DType type = update_type(p.value.dtype());
-  const DenseValues dense(grad, type);
-  Update u{.type = type, .n = grad.numel(), .grad = dense.values()};
+  const Tensor dense = hebb::detail::dense(grad, type);
+  Update u{.type = type, .n = grad.numel(), .grad = dense.raw_data()};
   OpenValues step = OpenValues::of_owner(p.step, i64), value = OpenValues::of_owner(p.value, type);
   u.count = p.step.item<int64_t>() + 1;
   *static_cast<int64_t*>(step.values().now) = u.count;
