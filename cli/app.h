@@ -10,7 +10,7 @@ namespace hebb::cli {
 /// Options that every command takes, and what the chosen one will do.
 struct App {
   CLI::App app{"hebb: define, train, look inside and ship neural networks", "hebb"};
-  bool json = false, quiet = false;
+  bool json = false, quiet = false, exact_conv = false;
   int threads = 0;
   std::function<int()> run;
 

@@ -9,6 +9,7 @@
 #include "hebb/core/error.h"
 #include "hebb/core/parallel.h"
 #include "hebb/core/version.h"
+#include "hebb/ops/conv.h"
 #include "hebb/optim/options.h"
 
 namespace hebb::cli {
@@ -66,6 +67,7 @@ int run(int argc, char** argv) {
   }
   try {
     if (app.threads > 0) set_num_threads(app.threads);
+    set_exact_conv(app.exact_conv);
     const int code = app.run();
     if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
     fmt::print(stderr, "hebb: expected to write to stdout, could not: {}\n", std::strerror(errno));
@@ -87,6 +89,7 @@ CLI::App* App::command(const char* name, const char* description, const char* ex
   c->add_option("--threads", threads,
                 "Threads that kernels may use (default: all cores); results do not depend on it")
       ->check(CLI::Range(1, 1024));
+  c->add_flag("--exact-conv", exact_conv, "3x3 convolutions without Winograd's algorithm: slower, errors a third");
   return c;
 }
 

@@ -3,6 +3,7 @@
 #include "hebb/ops/conv.h"
 
 #include <algorithm>
+#include <atomic>
 
 #include "hebb/ops/conv_attrs.h"
 #include "hebb/ops/creation.h"
@@ -343,6 +344,12 @@ const OpDef conv2d_weight_grad{
         }};
 
 }  // namespace ops
+
+namespace {
+std::atomic<bool> exact = false;
+}
+bool exact_conv() { return exact; }
+void set_exact_conv(bool on) { exact = on; }
 
 Padding::Padding(const std::string& word) : same(word == "same") {
   HEBB_CHECK(same || word == "valid", "[conv2d] expected padding \"same\" or \"valid\", got \"{}\"", word);

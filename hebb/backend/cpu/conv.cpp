@@ -13,6 +13,7 @@
 #include "hebb/backend/cpu/gemm.h"
 #include "hebb/backend/cpu/narrow_conv.h"
 #include "hebb/backend/cpu/pieces.h"
+#include "hebb/backend/cpu/winograd.h"
 
 #ifndef HEBB_BACKEND_CPU_CONV_TYPES_  // this file is compiled once for every instruction set
 #define HEBB_BACKEND_CPU_CONV_TYPES_
@@ -259,8 +260,10 @@ void conv2d_forward(const ConvShape& s, const T* x, const T* w, const T* bias, T
   const Sizes z(s);
   if (s.batch * s.out_channels * z.pixels == 0) return;
   if (is_depthwise(z)) return depthwise_forward(s, z, x, w, bias, y);
-  if constexpr (std::is_same_v<T, float>)
+  if constexpr (std::is_same_v<T, float>) {
     if (is_narrow(s)) return narrow_forward(s, x, w, bias, y);
+    if (is_winograd(s)) return winograd_forward(s, x, w, bias, y);
+  }
 
   constexpr int64_t kSize = sizeof(T);
   const ConvKernels<T> kernel = kernels<T>();
@@ -327,8 +330,10 @@ void conv2d_input_grad(const ConvShape& s, const T* gy, const T* w, T* gx) {
     return;
   }
   if (is_depthwise(z)) return depthwise_input_grad(s, z, gy, w, gx);
-  if constexpr (std::is_same_v<T, float>)
+  if constexpr (std::is_same_v<T, float>) {
     if (is_narrow_input_grad(s)) return narrow_input_grad(s, gy, w, gx);
+    if (is_winograd(turned(s))) return winograd_input_grad(s, gy, w, gx);
+  }
 
   constexpr int64_t kSize = sizeof(T);
   const ConvKernels<T> kernel = kernels<T>();
@@ -393,8 +398,10 @@ void conv2d_weight_grad(const ConvShape& s, const T* gy, const T* x, T* gw) {
     return;
   }
   if (is_depthwise(z)) return depthwise_weight_grad(s, z, gy, x, gw);
-  if constexpr (std::is_same_v<T, float>)
+  if constexpr (std::is_same_v<T, float>) {
     if (is_narrow(s)) return narrow_weight_grad(s, gy, x, gw);
+    if (is_winograd(s)) return winograd_weight_grad(s, gy, x, gw);
+  }
 
   constexpr int64_t kSize = sizeof(T);
   const ConvKernels<T> kernel = kernels<T>();

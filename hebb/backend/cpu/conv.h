@@ -3,6 +3,7 @@
 // whose products would be a single row, have a direct path. Results do not depend on the number of threads.
 #pragma once
 #include <cstdint>
+#include <utility>
 
 namespace hebb::cpu {
 
@@ -13,6 +14,17 @@ struct ConvShape {
   int64_t batch, in_channels, in_h, in_w, out_channels, out_h, out_w, kernel_h, kernel_w;
   int64_t stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w, groups;
 };
+
+/// The convolution whose outputs are the gradient of the inputs, for strides of 1: channels change places,
+/// and the kernel is turned around.
+inline ConvShape turned(ConvShape s) {
+  std::swap(s.in_channels, s.out_channels);
+  std::swap(s.in_h, s.out_h);
+  std::swap(s.in_w, s.out_w);
+  s.pad_top = (s.kernel_h - 1) * s.dilation_h - s.pad_top;
+  s.pad_left = (s.kernel_w - 1) * s.dilation_w - s.pad_left;
+  return s;
+}
 
 /// y = x * w (+ bias[out_channel]); `bias` may be null. T is float or double.
 template <class T>

@@ -16,53 +16,13 @@ namespace HWY_NAMESPACE {
 
 constexpr int64_t kImages = kLanes<float>;  // in a block
 
-/// [image][pixel] to [pixel][image], for `images` images that are `stride` apart; lanes without one are 0.
-inline void spread_images(const float* x, int64_t stride, int64_t images, int64_t pixels, float* out) {
-  const Tag<float> d;
-  for (int64_t p = 0; p < pixels; p += kImages) {
-    const int64_t n = std::min(kImages, pixels - p);
-    Vec<float> v[kImages];
-    if (n == kImages && images == kImages) {
-      HEBB_UNROLL for (int64_t i = 0; i < kImages; ++i) v[i] = hn::LoadU(d, x + i * stride + p);
-    } else {
-      HEBB_UNROLL for (int64_t i = 0; i < kImages; ++i) {
-        v[i] = i < images ? load_first(x + i * stride + p, n) : hn::Zero(d);
-      }
-    }
-    transpose_square<float>(v);
-    HEBB_UNROLL for (int64_t i = 0; i < kImages; ++i) {
-      if (i < n) hn::StoreU(v[i], d, out + (p + i) * kImages);
-    }
-  }
-}
-
-/// The way back.
-inline void join_images(const float* x, int64_t pixels, int64_t images, float* out, int64_t stride) {
-  const Tag<float> d;
-  for (int64_t p = 0; p < pixels; p += kImages) {
-    const int64_t n = std::min(kImages, pixels - p);
-    Vec<float> v[kImages];
-    HEBB_UNROLL for (int64_t i = 0; i < kImages; ++i) {
-      v[i] = i < n ? hn::LoadU(d, x + (p + i) * kImages) : hn::Zero(d);
-    }
-    transpose_square<float>(v);
-    if (n == kImages && images == kImages) {
-      HEBB_UNROLL for (int64_t i = 0; i < kImages; ++i) hn::StoreU(v[i], d, out + i * stride + p);
-    } else {
-      HEBB_UNROLL for (int64_t i = 0; i < kImages; ++i) {
-        if (i < images) store_first(v[i], out + i * stride + p, n);
-      }
-    }
-  }
-}
-
 /// Planes of a block of images with zeros left and right of them, as far as the kernel reaches.
 void spread_planes(const ConvShape& s, const NarrowSizes& z, const float* x, int64_t images, float* out) {
   const Tag<float> d;
   const int64_t plane = s.in_h * s.in_w, stride = s.in_channels * plane;
   for (int64_t c = 0; c < s.in_channels; ++c, x += plane) {
     if (s.pad_left == 0 && z.width == s.in_w) {
-      spread_images(x, stride, images, plane, out);
+      lines_to_lanes(x, stride, images, plane, out);
       out += plane * kImages;
       continue;
     }
@@ -72,7 +32,7 @@ void spread_planes(const ConvShape& s, const NarrowSizes& z, const float* x, int
         if (w == s.pad_left) w += inside;
         if (w < z.width) hn::StoreU(hn::Zero(d), d, out + w * kImages);
       }
-      spread_images(x + h * s.in_w, stride, images, inside, out + s.pad_left * kImages);
+      lines_to_lanes(x + h * s.in_w, stride, images, inside, out + s.pad_left * kImages);
     }
   }
 }
@@ -175,7 +135,7 @@ void forward_block(const ConvShape& s, const NarrowSizes& z, const float* planes
         }
       }
       for (int64_t i = 0; i < count; ++i) {
-        join_images(rows_of_y + i * plane * kImages, plane, images, y + (k + i) * pixels + h0 * s.out_w,
+        lanes_to_lines(rows_of_y + i * plane * kImages, plane, images, y + (k + i) * pixels + h0 * s.out_w,
                     s.out_channels * pixels);
       }
     }
@@ -272,7 +232,7 @@ void spread_gradients(const ConvShape& s, const float* gy, int64_t k0, int64_t k
                       float* out) {
   const int64_t pixels = s.out_h * s.out_w;
   for (int64_t k = k0; k < k1; ++k)
-    spread_images(gy + k * pixels, s.out_channels * pixels, images, pixels,
+    lines_to_lanes(gy + k * pixels, s.out_channels * pixels, images, pixels,
                   out + (k - k0) * pixels * kImages);
 }
 

@@ -82,17 +82,6 @@ double multiplications(const ConvShape& s) {
          static_cast<double>(s.in_channels * s.kernel_h * s.kernel_w);
 }
 
-/// The convolution whose outputs are the gradient of the inputs, for strides of 1: channels change places,
-/// and the kernel is turned around.
-ConvShape turned(ConvShape s) {
-  std::swap(s.in_channels, s.out_channels);
-  std::swap(s.in_h, s.out_h);
-  std::swap(s.in_w, s.out_w);
-  s.pad_top = (s.kernel_h - 1) * s.dilation_h - s.pad_top;
-  s.pad_left = (s.kernel_w - 1) * s.dilation_w - s.pad_left;
-  return s;
-}
-
 }  // namespace
 
 bool is_narrow(const ConvShape& s) {

@@ -72,6 +72,51 @@ HWY_INLINE void transpose_square([[maybe_unused]] Vec<T> (&v)[kLanes<T>]) {
 #endif
 }
 
+/// Elements of up to kLanes lines, `stride` apart, as vectors over the lines: [line][n] to [n][kLanes]. Lanes
+/// without a line are 0.
+template <class T>
+void lines_to_lanes(const T* x, int64_t stride, int64_t lines, int64_t n, T* out) {
+  constexpr int64_t L = kLanes<T>;
+  const Tag<T> d;
+  for (int64_t p = 0; p < n; p += L) {
+    const int64_t count = std::min(L, n - p);
+    Vec<T> v[L];
+    if (count == L && lines == L) {
+      HEBB_UNROLL for (int64_t i = 0; i < L; ++i) v[i] = hn::LoadU(d, x + i * stride + p);
+    } else {
+      HEBB_UNROLL for (int64_t i = 0; i < L; ++i) {
+        v[i] = i < lines ? load_first(x + i * stride + p, count) : hn::Zero(d);
+      }
+    }
+    transpose_square<T>(v);
+    HEBB_UNROLL for (int64_t i = 0; i < L; ++i) {
+      if (i < count) hn::StoreU(v[i], d, out + (p + i) * L);
+    }
+  }
+}
+
+/// The way back.
+template <class T>
+void lanes_to_lines(const T* x, int64_t n, int64_t lines, T* out, int64_t stride) {
+  constexpr int64_t L = kLanes<T>;
+  const Tag<T> d;
+  for (int64_t p = 0; p < n; p += L) {
+    const int64_t count = std::min(L, n - p);
+    Vec<T> v[L];
+    HEBB_UNROLL for (int64_t i = 0; i < L; ++i) {
+      v[i] = i < count ? hn::LoadU(d, x + (p + i) * L) : hn::Zero(d);
+    }
+    transpose_square<T>(v);
+    if (count == L && lines == L) {
+      HEBB_UNROLL for (int64_t i = 0; i < L; ++i) hn::StoreU(v[i], d, out + i * stride + p);
+    } else {
+      HEBB_UNROLL for (int64_t i = 0; i < L; ++i) {
+        if (i < lines) store_first(v[i], out + i * stride + p, count);
+      }
+    }
+  }
+}
+
 /// Copies `rows` rows of `depth` elements; row i goes to out + i * out_stride.
 template <class T>
 void pack_a_rows(const T* a, int64_t lda, int64_t rows, int64_t depth, T* out, int64_t out_stride) {

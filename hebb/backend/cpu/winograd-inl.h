@@ -1,0 +1,314 @@
+// The loops of Winograd convolutions: the transforms of tiles, lanes over channels, and the products of their
+// points. Compiled once for every instruction set.
+#if defined(HEBB_BACKEND_CPU_WINOGRAD_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef HEBB_BACKEND_CPU_WINOGRAD_INL_H_
+#undef HEBB_BACKEND_CPU_WINOGRAD_INL_H_
+#else
+#define HEBB_BACKEND_CPU_WINOGRAD_INL_H_
+#endif
+
+#include <algorithm>
+
+#include "hebb/backend/cpu/pack-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace hebb::cpu {
+namespace HWY_NAMESPACE {
+
+using V = Vec<float>;
+constexpr int64_t kChannels = kLanes<float>;  // in a vector
+
+HWY_INLINE V load(const float* p) { return hn::LoadU(Tag<float>(), p); }
+HWY_INLINE void store(V v, float* p) { hn::StoreU(v, Tag<float>(), p); }
+HWY_INLINE V times(double k, V x) { return hn::Mul(hn::Set(Tag<float>(), static_cast<float>(k)), x); }
+/// c + k x and c - k x.
+HWY_INLINE V plus(V c, double k, V x) {
+  return hn::MulAdd(hn::Set(Tag<float>(), static_cast<float>(k)), x, c);
+}
+HWY_INLINE V minus(V c, double k, V x) {
+  return hn::NegMulAdd(hn::Set(Tag<float>(), static_cast<float>(k)), x, c);
+}
+
+// The points are 0, +-P, +-Q and infinity. With P Q = 1 some factors of the general formulas are 1.
+constexpr double P = 0.70710678118654752440, Q = 2 * P;
+constexpr double P2 = 0.5, Q2 = 2, P3 = P / 2, Q3 = 2 * Q, kSum = P2 + Q2;
+constexpr double kP = -1.5, kQ = 6;  // 2 p^2 (p^2 - q^2) for each: what the filters are divided by
+
+/// Six inputs of a line, d, to the six points: B^T d.
+HWY_INLINE void input_points(const V (&d)[6], V (&t)[6]) {
+  t[0] = minus(hn::Add(d[0], d[4]), kSum, d[2]);
+  const V a = minus(d[4], Q2, d[2]), b = minus(d[3], Q2, d[1]);
+  t[1] = plus(a, P, b);
+  t[2] = minus(a, P, b);
+  const V c = minus(d[4], P2, d[2]), e = minus(d[3], P2, d[1]);
+  t[3] = plus(c, Q, e);
+  t[4] = minus(c, Q, e);
+  t[5] = minus(hn::Add(d[1], d[5]), kSum, d[3]);
+}
+
+/// Products at six points to four outputs of a line: A^T m.
+HWY_INLINE void outputs_of_points(const V (&m)[6], V (&y)[4]) {
+  const V s1 = hn::Add(m[1], m[2]), d1 = hn::Sub(m[1], m[2]);
+  const V s2 = hn::Add(m[3], m[4]), d2 = hn::Sub(m[3], m[4]);
+  y[0] = hn::Add(hn::Add(m[0], s1), s2);
+  y[1] = plus(times(P, d1), Q, d2);
+  y[2] = plus(times(P2, s1), Q2, s2);
+  y[3] = plus(plus(m[5], P3, d1), Q3, d2);
+}
+
+/// Four gradients of outputs to the six points: A y.
+HWY_INLINE void gradient_points(const V (&y)[4], V (&t)[6]) {
+  t[0] = y[0];
+  const V a = plus(y[0], P2, y[2]), b = plus(y[1], P2, y[3]);
+  t[1] = plus(a, P, b);
+  t[2] = minus(a, P, b);
+  const V c = plus(y[0], Q2, y[2]), e = plus(y[1], Q2, y[3]);
+  t[3] = plus(c, Q, e);
+  t[4] = minus(c, Q, e);
+  t[5] = y[3];
+}
+
+/// Three taps of a filter to the six points: G g.
+HWY_INLINE void filter_points(const V (&g)[3], V (&t)[6]) {
+  t[0] = g[0];
+  const V a = times(1 / kP, plus(g[0], P2, g[2])), b = times(P / kP, g[1]);
+  t[1] = hn::Add(a, b);
+  t[2] = hn::Sub(a, b);
+  const V c = times(1 / kQ, plus(g[0], Q2, g[2])), e = times(Q / kQ, g[1]);
+  t[3] = hn::Add(c, e);
+  t[4] = hn::Sub(c, e);
+  t[5] = g[2];
+}
+
+/// Sums at six points to the gradients of three taps: G^T u.
+HWY_INLINE void taps_of_points(const V (&u)[6], V (&g)[3]) {
+  const V s1 = times(1 / kP, hn::Add(u[1], u[2])), d1 = times(P / kP, hn::Sub(u[1], u[2]));
+  const V s2 = times(1 / kQ, hn::Add(u[3], u[4])), d2 = times(Q / kQ, hn::Sub(u[3], u[4]));
+  g[0] = hn::Add(hn::Add(u[0], s1), s2);
+  g[1] = hn::Add(d1, d2);
+  g[2] = plus(plus(u[5], P2, s1), Q2, s2);
+}
+
+/// A transform of lines as one of squares: From x From vectors, rows `from_row` apart and columns
+/// `from_column` apart, to To x To ones.
+template <int From, int To, auto Line>
+HWY_INLINE void square(const float* from, int64_t from_row, int64_t from_column, float* to, int64_t to_row,
+                       int64_t to_column) {
+  V columns[To][From];
+  HEBB_UNROLL for (int j = 0; j < From; ++j) {
+    V in[From], out[To];
+    HEBB_UNROLL for (int i = 0; i < From; ++i) in[i] = load(from + i * from_row + j * from_column);
+    Line(in, out);
+    HEBB_UNROLL for (int i = 0; i < To; ++i) columns[i][j] = out[i];
+  }
+  HEBB_UNROLL for (int i = 0; i < To; ++i) {
+    V out[To];
+    Line(columns[i], out);
+    HEBB_UNROLL for (int j = 0; j < To; ++j) store(out[j], to + i * to_row + j * to_column);
+  }
+}
+
+/// Calls fn(image, row, column, count) for each run of neighbouring tiles among [first, end).
+template <class F>
+HWY_INLINE void for_each_run(const TileGrid& g, int64_t first, int64_t end, F fn) {
+  while (first < end) {
+    const int64_t column = first % g.columns, row = first / g.columns % g.rows;
+    const int64_t count = std::min({end - first, g.columns - column, kRun});
+    fn(first / (g.columns * g.rows), row, column, count);
+    first += count;
+  }
+}
+
+/// `rows` rows of `width` pixels from (y, x) on, of up to kChannels channels from `plane` on:
+/// [row][pixel][lane], zeros outside of the planes of h x w.
+HWY_INLINE void load_strip(const float* plane, int64_t channels, int64_t h, int64_t w, int64_t y, int64_t x,
+                           int64_t rows, int64_t width, float* strip) {
+  const int64_t begin = std::clamp<int64_t>(-x, 0, width), end = std::clamp<int64_t>(w - x, begin, width);
+  for (int64_t r = 0; r < rows; ++r, strip += width * kChannels) {
+    const bool inside = y + r >= 0 && y + r < h;
+    const int64_t b = inside ? begin : width, e = inside ? end : width;
+    std::fill(strip, strip + b * kChannels, 0.0f);
+    if (e > b) lines_to_lanes(plane + (y + r) * w + x + b, h * w, channels, e - b, strip + b * kChannels);
+    std::fill(strip + e * kChannels, strip + width * kChannels, 0.0f);
+  }
+}
+
+/// Tiles [first, end) of images of `channels` planes of h x w to their points, for channels [c0, c1), where
+/// c0 is a multiple of kChannels. Tile t's square of Size x Size pixels begins at 4 t - pad in each
+/// direction.
+template <int Size, auto Line>
+HWY_INLINE void tiles_to_points(const TileGrid& g, const float* x, int64_t channels, int64_t h, int64_t w,
+                                int64_t pad_top, int64_t pad_left, int64_t first, int64_t end, int64_t c0,
+                                int64_t c1, const Points& to) {
+  alignas(64) float strip[Size * (4 * kRun + Size - 4) * kChannels];
+  for (int64_t c = c0; c < c1; c += kChannels) {
+    int64_t tile = first;
+    for_each_run(g, first, end, [&](int64_t image, int64_t row, int64_t column, int64_t count) HWY_ATTR {
+      const int64_t width = 4 * count + Size - 4;
+      load_strip(x + (image * channels + c) * h * w, std::min(kChannels, channels - c), h, w,
+                 4 * row - pad_top, 4 * column - pad_left, Size, width, strip);
+      for (int64_t i = 0; i < count; ++i, ++tile) {
+        square<Size, 6, Line>(strip + 4 * i * kChannels, width * kChannels, kChannels,
+                              to.at(0, tile - first) + c, 6 * to.point, to.point);
+      }
+    });
+  }
+}
+
+void inputs_to_points(const ConvShape& s, const TileGrid& g, const float* x, int64_t first, int64_t end,
+                      int64_t c0, int64_t c1, const Points& to) {
+  tiles_to_points<6, input_points>(g, x, s.in_channels, s.in_h, s.in_w, s.pad_top, s.pad_left, first, end, c0,
+                                   c1, to);
+}
+void gradients_to_points(const ConvShape& s, const TileGrid& g, const float* gy, int64_t first, int64_t end,
+                         int64_t c0, int64_t c1, const Points& to) {
+  tiles_to_points<4, gradient_points>(g, gy, s.out_channels, s.out_h, s.out_w, 0, 0, first, end, c0, c1, to);
+}
+
+/// The products of tiles [first, end) to outputs of channels [k0, k1).
+void points_to_outputs(const ConvShape& s, const TileGrid& g, const Points& from, int64_t first, int64_t end,
+                       int64_t k0, int64_t k1, const float* bias, float* y) {
+  alignas(64) float strip[4 * 4 * kRun * kChannels];
+  const int64_t plane = s.out_h * s.out_w;
+  for (int64_t k = k0; k < k1; k += kChannels) {
+    const int64_t channels = std::min(kChannels, k1 - k);
+    const V add = bias ? load_first(bias + k, channels) : hn::Zero(Tag<float>());
+    int64_t tile = first;
+    for_each_run(g, first, end, [&](int64_t image, int64_t row, int64_t column, int64_t count) HWY_ATTR {
+      const int64_t width = 4 * count;
+      for (int64_t i = 0; i < count; ++i, ++tile) {
+        square<6, 4, outputs_of_points>(from.at(0, tile - first) + (k - k0), 6 * from.point, from.point,
+                                        strip + 4 * i * kChannels, width * kChannels, kChannels);
+      }
+      if (bias)
+        for (int64_t i = 0; i < 4 * width; ++i)
+          store(hn::Add(load(strip + i * kChannels), add), strip + i * kChannels);
+      float* out = y + (image * s.out_channels + k) * plane + 4 * row * s.out_w + 4 * column;
+      const int64_t pixels = std::min(width, s.out_w - 4 * column);
+      for (int64_t r = 0; r < std::min<int64_t>(4, s.out_h - 4 * row); ++r)
+        lanes_to_lines(strip + r * width * kChannels, pixels, channels, out + r * s.out_w, plane);
+    });
+  }
+}
+
+/// Filters to their points, for output channels [k0, k1), one or two vectors of them.
+void filters_to_points(const Filters& f, int64_t k0, int64_t k1, const Points& to) {
+  constexpr int64_t kAtOnce = 16;  // input channels
+  alignas(64) float lanes[kAtOnce * 9 * kChannels], turned[9 * kChannels];
+  for (int64_t k = k0; k < k1; k += kChannels) {
+    const int64_t lines = std::min(kChannels, k1 - k);
+    for (int64_t c0 = 0; c0 < f.in_channels; c0 += kAtOnce) {
+      const int64_t count = std::min(kAtOnce, f.in_channels - c0);
+      if (!f.turned)
+        lines_to_lanes(f.w + (k * f.in_channels + c0) * 9, f.in_channels * 9, lines, count * 9, lanes);
+      for (int64_t i = 0; i < count; ++i) {
+        const float* taps = lanes + i * 9 * kChannels;
+        if (f.turned) {
+          lines_to_lanes(f.w + ((c0 + i) * f.out_channels + k) * 9, 9, lines, 9, lanes);
+          for (int t = 0; t < 9; ++t) store(load(lanes + t * kChannels), turned + (8 - t) * kChannels);
+          taps = turned;
+        }
+        V columns[6][3];
+        HEBB_UNROLL for (int j = 0; j < 3; ++j) {
+          const V in[3] = {load(taps + j * kChannels), load(taps + (3 + j) * kChannels),
+                           load(taps + (6 + j) * kChannels)};
+          V out[6];
+          filter_points(in, out);
+          HEBB_UNROLL for (int t = 0; t < 6; ++t) columns[t][j] = out[t];
+        }
+        float* u = to.at(0, c0 + i) + (k - k0);
+        HEBB_UNROLL for (int t = 0; t < 6; ++t) {
+          V out[6];
+          filter_points(columns[t], out);
+          HEBB_UNROLL for (int j = 0; j < 6; ++j) store(out[j], u + (6 * t + j) * to.point);
+        }
+      }
+    }
+  }
+}
+
+/// The way back for gradients: sums at the points, for input channels [c0, c1) and output channels [k0, k1).
+void points_to_filters(const Points& from, int64_t in_channels, int64_t c0, int64_t c1, int64_t k0,
+                       int64_t k1, float* gw) {
+  constexpr int64_t kAtOnce = 16;
+  alignas(64) float lanes[kAtOnce * 9 * kChannels];
+  for (int64_t k = k0; k < k1; k += kChannels) {
+    for (int64_t c = c0; c < c1; c += kAtOnce) {
+      const int64_t count = std::min(kAtOnce, c1 - c);
+      for (int64_t i = 0; i < count; ++i) {
+        const float* u = from.at(0, c - c0 + i) + (k - k0);
+        V columns[3][6];
+        HEBB_UNROLL for (int j = 0; j < 6; ++j) {
+          V in[6], out[3];
+          HEBB_UNROLL for (int t = 0; t < 6; ++t) in[t] = load(u + (6 * t + j) * from.point);
+          taps_of_points(in, out);
+          HEBB_UNROLL for (int t = 0; t < 3; ++t) columns[t][j] = out[t];
+        }
+        HEBB_UNROLL for (int t = 0; t < 3; ++t) {
+          V out[3];
+          taps_of_points(columns[t], out);
+          HEBB_UNROLL for (int j = 0; j < 3; ++j) store(out[j], lanes + ((i * 3 + t) * 3 + j) * kChannels);
+        }
+      }
+      lanes_to_lines(lanes, count * 9, std::min(kChannels, k1 - k), gw + (k * in_channels + c) * 9,
+                     in_channels * 9);
+    }
+  }
+}
+
+// Longest sum without a pause: each is summed from zero and added to those before, which keeps the errors of
+// long sums near those of the direct way.
+constexpr int64_t kSumLength = 48;
+
+/// out[point] = in[point] * filters[point] for all points: `tiles` rows, a panel of `width` output channels.
+void multiply_points(const Points& in, int64_t tiles, int64_t in_channels, const Points& filters,
+                     int64_t width, const Points& out) {
+  const EqualPieces rows(tiles, kMaxTileRows), depths(in_channels, kSumLength);
+  const int vectors = width > kChannels ? 2 : 1;
+  TileEnd<float> end;
+  for (int64_t p = 0; p < kPoints; ++p) {
+    for (int64_t j = 0; j < depths.count; ++j) {
+      const int64_t c = depths.begin(j);
+      end.accumulate = j > 0;
+      for (int64_t i = 0; i < rows.count; ++i) {
+        const int64_t t = rows.begin(i);
+        tile_kernel<float>(ALayout::kRows, rows.size(i), vectors)(depths.size(j), in.at(p, t) + c, in.row,
+                                                                  filters.at(p, c), filters.row, out.at(p, t),
+                                                                  out.row, kChannels, end);
+      }
+    }
+  }
+}
+
+/// sums[p] (+)= in[p]^T * gradients[p] for points [p0, p1): over `tiles`, of input channels [c0, c1) and
+/// output channels [k0, k1). Rows of sums are whole vectors.
+void add_products(const Points& in, const Points& gradients, int64_t tiles, int64_t p0, int64_t p1,
+                  int64_t c0, int64_t c1, int64_t k0, int64_t k1, bool accumulate, const Points& sums) {
+  const EqualPieces rows(c1 - c0, kMaxTileRows), depths(tiles, kSumLength);
+  TileEnd<float> end;
+  for (int64_t p = p0; p < p1; ++p) {
+    for (int64_t j = 0; j < depths.count; ++j) {
+      const int64_t t = depths.begin(j);
+      end.accumulate = accumulate || j > 0;
+      for (int64_t k = k0; k < k1; k += 2 * kChannels) {
+        for (int64_t i = 0; i < rows.count; ++i) {
+          const int64_t c = rows.begin(i);
+          tile_kernel<float>(ALayout::kColumns, rows.size(i), k1 - k > kChannels ? 2 : 1)(
+              depths.size(j), in.at(p, t) + c0 + c, in.row, gradients.at(p, t) + k, gradients.row,
+              sums.at(p, c) + (k - k0), sums.row, kChannels, end);
+        }
+      }
+    }
+  }
+}
+
+WinogradKernels winograd_kernels() {
+  return {kChannels,         inputs_to_points,  gradients_to_points, points_to_outputs,
+          filters_to_points, points_to_filters, multiply_points,     add_products};
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace hebb::cpu
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard

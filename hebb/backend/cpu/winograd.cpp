@@ -1,0 +1,240 @@
+// Winograd convolutions: which threads transform and multiply which tiles and channels, and in what memory.
+#include "hebb/backend/cpu/winograd.h"
+
+#include <algorithm>
+
+#include "hebb/backend/cpu/gemm.h"
+#include "hebb/backend/cpu/pieces.h"
+#include "hebb/ops/conv.h"
+
+#ifndef HEBB_BACKEND_CPU_WINOGRAD_TYPES_  // this file is compiled once for every instruction set
+#define HEBB_BACKEND_CPU_WINOGRAD_TYPES_
+namespace hebb::cpu {
+namespace {
+
+constexpr int64_t kPoints = 36;
+constexpr int64_t kRun = 8;  // neighbouring tiles that are turned into lanes together, at most
+
+/// The tiles of 4x4 outputs of all images; those at the ends hang over.
+struct TileGrid {
+  int64_t rows, columns, tiles;
+  explicit TileGrid(const ConvShape& s)
+      : rows(ceil_div(s.out_h, 4)), columns(ceil_div(s.out_w, 4)), tiles(s.batch * rows * columns) {}
+};
+
+/// A matrix for each point: rows `row` apart, matrices `point` apart.
+struct Points {
+  float* data;
+  int64_t point, row;
+  float* at(int64_t p, int64_t i) const { return data + p * point + i * row; }
+};
+
+/// Weights as they are, [out_channels][in_channels][3][3], or, for the input gradient, as those of a
+/// convolution whose channels have changed places and whose kernel is turned around:
+/// [in_channels][out_channels][3][3].
+struct Filters {
+  const float* w;
+  int64_t in_channels, out_channels;
+  bool turned;
+};
+
+struct WinogradKernels {
+  int64_t lanes;
+  void (*inputs_to_points)(const ConvShape&, const TileGrid&, const float* x, int64_t first, int64_t end,
+                           int64_t c0, int64_t c1, const Points&);
+  void (*gradients_to_points)(const ConvShape&, const TileGrid&, const float* gy, int64_t first, int64_t end,
+                              int64_t c0, int64_t c1, const Points&);
+  void (*points_to_outputs)(const ConvShape&, const TileGrid&, const Points&, int64_t first, int64_t end,
+                            int64_t k0, int64_t k1, const float* bias, float* y);
+  void (*filters_to_points)(const Filters&, int64_t k0, int64_t k1, const Points&);
+  void (*points_to_filters)(const Points&, int64_t in_channels, int64_t c0, int64_t c1, int64_t k0,
+                            int64_t k1, float* gw);
+  void (*multiply_points)(const Points& in, int64_t tiles, int64_t in_channels, const Points& filters,
+                          int64_t width, const Points& out);
+  void (*add_products)(const Points& in, const Points& gradients, int64_t tiles, int64_t p0, int64_t p1,
+                       int64_t c0, int64_t c1, int64_t k0, int64_t k1, bool accumulate, const Points& sums);
+};
+
+}  // namespace
+}  // namespace hebb::cpu
+#endif
+
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "hebb/backend/cpu/winograd.cpp"
+#include <hwy/foreach_target.h>  // must come before highway.h
+#include <hwy/highway.h>
+
+#include "hebb/backend/cpu/winograd-inl.h"
+
+#if HWY_ONCE
+namespace hebb::cpu {
+namespace {
+
+HWY_EXPORT(winograd_kernels);
+
+constexpr int64_t kTilesAtOnce = 32;     // by one thread: their points stay in the second-level cache
+constexpr int64_t kTilesInCommon = 256;  // of the weight gradient, by all threads: in the third-level cache
+constexpr int64_t kBlock = 64;           // channels of a block of the weight gradient, in and out
+constexpr int64_t kLine = 16;            // channels of a cache line, which threads do not share
+
+/// The stride between the matrices of the points, of at least `elements`: a number of cache lines whose
+/// multiples spread over the sets of a cache. Near a power of two 36 streams would evict one another.
+int64_t point_stride(int64_t elements) {
+  constexpr int64_t kSets = 1024, kGroups = 32;
+  const int64_t least = ceil_div(elements, 16) | 1;
+  int64_t best = least, fewest = kPoints;
+  for (int64_t lines = least; fewest > 2 && lines < least + 64; lines += 2) {
+    int64_t in_group[kGroups] = {}, most = 0;
+    for (int64_t p = 0; p < kPoints; ++p)
+      most = std::max(most, ++in_group[p * lines % kSets / (kSets / kGroups)]);
+    if (most < fewest) best = lines, fewest = most;
+  }
+  return best * 16;
+}
+
+/// Matrices of `rows` rows of `width` elements, in `memory` of a thread.
+Points points(ScratchUse memory, int64_t rows, int64_t width) {
+  const int64_t lines = ceil_div(width, 16), row = (lines >= 16 ? lines | 1 : lines) * 16;
+  const int64_t point = point_stride(rows * row);
+  return {static_cast<float*>(thread_scratch(memory, sizeof(float) * (kPoints * point + 64))), point, row};
+}
+
+double multiplications(const ConvShape& s, const TileGrid& g) {
+  return static_cast<double>(g.tiles * kPoints) * static_cast<double>(s.in_channels * s.out_channels);
+}
+
+/// Blocks of tiles in turn, each by one thread with all filters, which are transformed before.
+void forward_by_tiles(const WinogradKernels& kernel, const ConvShape& s, const float* x, const Filters& f,
+                      const float* bias, float* y) {
+  const TileGrid g(s);
+  const int64_t width = 2 * kernel.lanes, panels = ceil_div(s.out_channels, width);
+  const Points filters = points(ScratchUse::kConvPartial, panels * s.in_channels, width);
+  const auto panel_of = [&](int64_t i) {
+    return Points{filters.at(0, i * s.in_channels), filters.point, filters.row};
+  };
+  for_each_piece(panels, static_cast<double>(s.in_channels * s.out_channels * 100), [&](int64_t i) {
+    kernel.filters_to_points(f, i * width, std::min(s.out_channels, (i + 1) * width), panel_of(i));
+  });
+  const int64_t blocks = std::max(ceil_div(g.tiles, kTilesAtOnce), cuts_for_threads(1, g.tiles));
+  for_each_piece(blocks, multiplications(s, g), [&](int64_t block) {
+    const int64_t first = g.tiles * block / blocks, end = g.tiles * (block + 1) / blocks;
+    const Points in = points(ScratchUse::kConvColumns, end - first, s.in_channels);
+    const Points out = points(ScratchUse::kConvPixels, end - first, width);
+    kernel.inputs_to_points(s, g, x, first, end, 0, s.in_channels, in);
+    for (int64_t i = 0; i < panels; ++i) {
+      const int64_t k0 = i * width, k1 = std::min(s.out_channels, k0 + width);
+      kernel.multiply_points(in, end - first, s.in_channels, panel_of(i), k1 - k0, out);
+      kernel.points_to_outputs(s, g, out, first, end, k0, k1, bias, y);
+    }
+  });
+}
+
+/// Panels of outputs in turn, each by one thread with all tiles, which are transformed before: for few tiles
+/// of many channels. The transformed filters never leave the caches.
+void forward_by_outputs(const WinogradKernels& kernel, const ConvShape& s, const float* x, const Filters& f,
+                        const float* bias, float* y) {
+  const TileGrid g(s);
+  const int64_t width = 2 * kernel.lanes, panels = ceil_div(s.out_channels, width);
+  const Points in = points(ScratchUse::kConvPartial, g.tiles, s.in_channels);
+  for_each_piece(
+      ceil_div(s.in_channels, kLine), static_cast<double>(g.tiles * s.in_channels * 100), [&](int64_t i) {
+        kernel.inputs_to_points(s, g, x, 0, g.tiles, i * kLine, std::min(s.in_channels, (i + 1) * kLine), in);
+      });
+  for_each_piece(panels, multiplications(s, g), [&](int64_t i) {
+    const int64_t k0 = i * width, k1 = std::min(s.out_channels, k0 + width);
+    const Points filters = points(ScratchUse::kConvColumns, s.in_channels, width);
+    kernel.filters_to_points(f, k0, k1, filters);
+    const int64_t blocks = ceil_div(g.tiles, 2 * kTilesAtOnce);
+    for (int64_t block = 0; block < blocks; ++block) {
+      const int64_t first = g.tiles * block / blocks, end = g.tiles * (block + 1) / blocks;
+      const Points out = points(ScratchUse::kConvPixels, end - first, width);
+      kernel.multiply_points({in.at(0, first), in.point, in.row}, end - first, s.in_channels, filters,
+                             k1 - k0, out);
+      kernel.points_to_outputs(s, g, out, first, end, k0, k1, bias, y);
+    }
+  });
+}
+
+void forward(const ConvShape& s, const float* x, const Filters& f, const float* bias, float* y) {
+  const WinogradKernels kernel = HWY_DYNAMIC_DISPATCH(winograd_kernels)();
+  // The transform that is kept for all threads is the smaller one.
+  if (TileGrid(s).tiles >= s.in_channels) forward_by_tiles(kernel, s, x, f, bias, y);
+  else forward_by_outputs(kernel, s, x, f, bias, y);
+}
+
+}  // namespace
+
+bool is_winograd(const ConvShape& s) {
+  return !exact_conv() && s.kernel_h == 3 && s.kernel_w == 3 && s.stride_h == 1 && s.stride_w == 1 &&
+         s.dilation_h == 1 && s.dilation_w == 1 && s.groups == 1 &&
+         std::min(s.in_channels, s.out_channels) >= 16 && s.batch > 0 && s.pad_top >= 0 && s.pad_left >= 0 &&
+         s.pad_top <= 2 && s.pad_left <= 2 && s.out_h >= 3 && s.out_w >= 3;
+}
+
+void winograd_forward(const ConvShape& s, const float* x, const float* w, const float* bias, float* y) {
+  forward(s, x, {w, s.in_channels, s.out_channels, false}, bias, y);
+}
+
+void winograd_input_grad(const ConvShape& s, const float* gy, const float* w, float* gx) {
+  forward(turned(s), gy, {w, s.out_channels, s.in_channels, true}, nullptr, gx);
+}
+
+// Many tiles at a time are transformed by all threads, then multiplied by all threads: where the sums are cut
+// depends on the shape alone.
+void winograd_weight_grad(const ConvShape& s, const float* gy, const float* x, float* gw) {
+  const WinogradKernels kernel = HWY_DYNAMIC_DISPATCH(winograd_kernels)();
+  const TileGrid g(s);
+  const int64_t parts = ceil_div(g.tiles, kTilesInCommon), most = ceil_div(g.tiles, parts);
+  const Points in = points(ScratchUse::kConvColumns, most, s.in_channels);
+  const Points gradients = points(ScratchUse::kConvPixels, most, s.out_channels);
+  const int64_t in_blocks = ceil_div(s.in_channels, kBlock), out_blocks = ceil_div(s.out_channels, kBlock);
+  const int64_t blocks = in_blocks * out_blocks;
+  // Each block's sums are one thread's and never leave its cache where one part has all tiles; else they are
+  // kept from part to part, and threads may take some of the points of a block.
+  const bool kept = parts > 1 || blocks < 2 * num_threads();
+  const int64_t shares = kept ? std::min<int64_t>(kPoints, cuts_for_threads(blocks, kPoints)) : 1;
+  const Points sums = kept ? points(ScratchUse::kConvPartial, blocks * kBlock, kBlock) : Points{};
+  const auto block_of = [&](int64_t b, const auto& fn) {
+    const int64_t c0 = b / out_blocks * kBlock, k0 = b % out_blocks * kBlock;
+    fn(c0, std::min(s.in_channels, c0 + kBlock), k0, std::min(s.out_channels, k0 + kBlock));
+  };
+  const auto sums_of = [&](int64_t b) { return Points{sums.at(0, b * kBlock), sums.point, sums.row}; };
+  for (int64_t part = 0; part < parts; ++part) {
+    const int64_t first = g.tiles * part / parts, end = g.tiles * (part + 1) / parts, tiles = end - first;
+    const int64_t in_lines = ceil_div(s.in_channels, kLine),
+                  lines = in_lines + ceil_div(s.out_channels, kLine);
+    for_each_piece(lines, static_cast<double>(lines * kLine * tiles * 100), [&](int64_t i) {
+      if (const int64_t c = i * kLine; i < in_lines) {
+        kernel.inputs_to_points(s, g, x, first, end, c, std::min(s.in_channels, c + kLine), in);
+      } else {
+        const int64_t k = c - in_lines * kLine;
+        kernel.gradients_to_points(s, g, gy, first, end, k, std::min(s.out_channels, k + kLine), gradients);
+      }
+    });
+    const double work = multiplications(s, g) / static_cast<double>(parts);
+    for_each_piece(blocks * shares, work, [&](int64_t i) {
+      const int64_t b = i / shares, p0 = kPoints * (i % shares) / shares,
+                    p1 = kPoints * (i % shares + 1) / shares;
+      block_of(b, [&](int64_t c0, int64_t c1, int64_t k0, int64_t k1) {
+        const Points to = kept ? sums_of(b) : points(ScratchUse::kConvPlanes, kBlock, kBlock);
+        kernel.add_products(in, gradients, tiles, p0, p1, c0, c1, k0, k1, part > 0, to);
+        if (!kept) kernel.points_to_filters(to, s.in_channels, c0, c1, k0, k1, gw);
+      });
+    });
+  }
+  if (!kept) return;
+  const int64_t rows = kBlock / kLine;
+  for_each_piece(blocks * rows, static_cast<double>(s.in_channels * s.out_channels * 100), [&](int64_t i) {
+    block_of(i / rows, [&](int64_t c0, int64_t c1, int64_t k0, int64_t k1) {
+      const int64_t c = c0 + i % rows * kLine;
+      if (c >= c1) return;
+      const Points from = sums_of(i / rows);
+      kernel.points_to_filters({from.at(0, c - c0), from.point, from.row}, s.in_channels, c,
+                               std::min(c1, c + kLine), k0, k1, gw);
+    });
+  });
+}
+
+}  // namespace hebb::cpu
+#endif  // HWY_ONCE

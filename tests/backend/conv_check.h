@@ -1,0 +1,175 @@
+// Convolutions and their gradients against seven plain loops in a wider type, on every instruction set that
+// this machine has, and the same bits for every number of threads.
+#pragma once
+#include "hebb/backend/cpu/conv.h"
+
+#include <gtest/gtest.h>
+#include <hwy/targets.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "hebb/core/parallel.h"
+
+namespace hebb::cpu::test {
+
+template <class T>
+using Wide = std::conditional_t<std::is_same_v<T, float>, double, long double>;
+
+struct Options {
+  int64_t batch = 2, in_channels = 3, in_h = 7, in_w = 9, out_channels = 5, kernel_h = 3, kernel_w = 3;
+  int64_t stride_h = 1, stride_w = 1, pad_top = 0, pad_left = 0, pad_bottom = 0, pad_right = 0;
+  int64_t dilation_h = 1, dilation_w = 1, groups = 1;
+};
+
+inline int64_t outputs(int64_t in, int64_t pad, int64_t kernel, int64_t dilation, int64_t stride) {
+  const int64_t room = in + pad - (kernel - 1) * dilation - 1;
+  return room < 0 ? 0 : room / stride + 1;
+}
+
+inline ConvShape shape_of(const Options& o) {
+  return {o.batch,
+          o.in_channels,
+          o.in_h,
+          o.in_w,
+          o.out_channels,
+          outputs(o.in_h, o.pad_top + o.pad_bottom, o.kernel_h, o.dilation_h, o.stride_h),
+          outputs(o.in_w, o.pad_left + o.pad_right, o.kernel_w, o.dilation_w, o.stride_w),
+          o.kernel_h,
+          o.kernel_w,
+          o.stride_h,
+          o.stride_w,
+          o.pad_top,
+          o.pad_left,
+          o.dilation_h,
+          o.dilation_w,
+          o.groups};
+}
+
+inline std::string name(const ConvShape& s) {
+  const auto text = [](int64_t v) { return std::to_string(v) + " "; };
+  return "x " + text(s.batch) + text(s.in_channels) + text(s.in_h) + text(s.in_w) + "y " +
+         text(s.out_channels) + text(s.out_h) + text(s.out_w) + "kernel " + text(s.kernel_h) +
+         text(s.kernel_w) + "stride " + text(s.stride_h) + text(s.stride_w) + "pad " + text(s.pad_top) +
+         text(s.pad_left) + "dilation " + text(s.dilation_h) + text(s.dilation_w) + "groups " +
+         text(s.groups);
+}
+
+/// Calls fn(x index, w index, y index) for every product of a convolution.
+template <class F>
+void for_each_product(const ConvShape& s, F fn) {
+  const int64_t group_in = s.in_channels / s.groups, group_out = s.out_channels / s.groups;
+  for (int64_t n = 0; n < s.batch; ++n) {
+    for (int64_t o = 0; o < s.out_channels; ++o) {
+      for (int64_t oh = 0; oh < s.out_h; ++oh) {
+        for (int64_t ow = 0; ow < s.out_w; ++ow) {
+          for (int64_t c = 0; c < group_in; ++c) {
+            for (int64_t kh = 0; kh < s.kernel_h; ++kh) {
+              for (int64_t kw = 0; kw < s.kernel_w; ++kw) {
+                const int64_t ih = oh * s.stride_h - s.pad_top + kh * s.dilation_h;
+                const int64_t iw = ow * s.stride_w - s.pad_left + kw * s.dilation_w;
+                if (ih < 0 || ih >= s.in_h || iw < 0 || iw >= s.in_w) continue;
+                const int64_t channel = o / group_out * group_in + c;
+                fn(((n * s.in_channels + channel) * s.in_h + ih) * s.in_w + iw,
+                   ((o * group_in + c) * s.kernel_h + kh) * s.kernel_w + kw,
+                   ((n * s.out_channels + o) * s.out_h + oh) * s.out_w + ow);
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+template <class T>
+struct Expected {
+  std::vector<Wide<T>> sum, magnitude;
+  explicit Expected(size_t size) : sum(size), magnitude(size) {}
+  void add(int64_t i, Wide<T> v) {
+    sum[static_cast<size_t>(i)] += v;
+    magnitude[static_cast<size_t>(i)] += std::abs(v);
+  }
+};
+
+template <class T>
+std::vector<T> random_values(int64_t n, std::mt19937& rng) {
+  std::uniform_real_distribution<T> uniform(-1, 1);
+  std::vector<T> v(static_cast<size_t>(n));
+  for (T& e : v) e = uniform(rng);
+  return v;
+}
+
+/// Runs `kernel` into memory of NaN with 1, 2, 3 and 5 threads and compares.
+template <class T, class F>
+void check(const char* direction, const Expected<T>& expected, F kernel) {
+  SCOPED_TRACE(direction);
+  const size_t size = expected.sum.size();
+  std::vector<T> first;
+  for (const int threads : {1, 2, 3, 5}) {
+    set_num_threads(threads);
+    std::vector<T> result(size, std::numeric_limits<T>::quiet_NaN());
+    kernel(result.data());
+    if (threads == 1) first = result;
+    EXPECT_TRUE(size == 0 || std::memcmp(first.data(), result.data(), size * sizeof(T)) == 0)
+        << threads << " threads";
+  }
+  for (size_t i = 0; i < size; ++i) {
+    const auto error = static_cast<double>(std::abs(first[i] - expected.sum[i]));
+    // Sums of up to a few thousand products, in any order.
+    ASSERT_LE(error, 100 * std::numeric_limits<T>::epsilon() * static_cast<double>(expected.magnitude[i]))
+        << i;
+  }
+}
+
+template <class T>
+void check_all(const Options& options) {
+  const ConvShape s = shape_of(options);
+  SCOPED_TRACE(name(s));
+  std::mt19937 rng(7);
+  const auto x = random_values<T>(s.batch * s.in_channels * s.in_h * s.in_w, rng);
+  const auto w = random_values<T>(s.out_channels * (s.in_channels / s.groups) * s.kernel_h * s.kernel_w, rng);
+  const auto gy = random_values<T>(s.batch * s.out_channels * s.out_h * s.out_w, rng);
+  const auto bias = random_values<T>(s.out_channels, rng);
+  Expected<T> y(gy.size()), gx(x.size()), gw(w.size());
+  for_each_product(s, [&](int64_t ix, int64_t iw, int64_t iy) {
+    const Wide<T> xv = x[static_cast<size_t>(ix)], wv = w[static_cast<size_t>(iw)],
+                  gv = gy[static_cast<size_t>(iy)];
+    y.add(iy, xv * wv);
+    gx.add(ix, gv * wv);
+    gw.add(iw, gv * xv);
+  });
+  check<T>("forward", y, [&](T* out) { conv2d_forward<T>(s, x.data(), w.data(), nullptr, out); });
+  const int64_t pixels = s.out_h * s.out_w;
+  for (size_t i = 0; i < gy.size(); ++i) {
+    const int64_t channel = static_cast<int64_t>(i) / pixels % s.out_channels;
+    y.add(static_cast<int64_t>(i), bias[static_cast<size_t>(channel)]);
+  }
+  check<T>("forward with bias", y, [&](T* out) { conv2d_forward(s, x.data(), w.data(), bias.data(), out); });
+  check<T>("input gradient", gx, [&](T* out) { conv2d_input_grad(s, gy.data(), w.data(), out); });
+  check<T>("weight gradient", gw, [&](T* out) { conv2d_weight_grad(s, gy.data(), x.data(), out); });
+}
+
+/// Calls fn once for each instruction set of this machine, with no other allowed.
+template <class F>
+void for_each_target(F fn) {
+  const int threads = num_threads();
+  hwy::SetSupportedTargetsForTest(0);
+  for (int64_t left = hwy::SupportedTargets(); left != 0; left &= left - 1) {
+    const int64_t target = left & -left;
+    SCOPED_TRACE(hwy::TargetName(target));
+    hwy::SetSupportedTargetsForTest(target);
+    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+    fn();
+  }
+  hwy::SetSupportedTargetsForTest(0);
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  set_num_threads(threads);
+}
+
+}  // namespace hebb::cpu::test

@@ -1,0 +1,173 @@
+// Convolutions by Winograd's algorithm: right for every shape they take, nearly as exact as the direct way,
+// and switched off when asked.
+#include "hebb/backend/cpu/winograd.h"
+
+#include <algorithm>
+
+#include "hebb/ops/conv.h"
+#include "tests/backend/conv_check.h"
+
+namespace hebb::cpu::test {
+namespace {
+
+/// Direct convolutions for its lifetime.
+struct Exactly {
+  Exactly() { set_exact_conv(true); }
+  ~Exactly() { set_exact_conv(false); }
+};
+
+TEST(Winograd, ChannelsTilesAndPaddings) {
+  const Options shapes[] = {
+      // Whole tiles, and tiles that hang over; channels that fill vectors and lines, and that do not
+      {.batch = 1,
+       .in_channels = 16,
+       .in_h = 8,
+       .in_w = 8,
+       .out_channels = 16,
+       .pad_top = 1,
+       .pad_left = 1,
+       .pad_bottom = 1,
+       .pad_right = 1},
+      {.batch = 3,
+       .in_channels = 17,
+       .in_h = 9,
+       .in_w = 7,
+       .out_channels = 35,
+       .pad_top = 2,
+       .pad_bottom = 1,
+       .pad_right = 2},
+      {.batch = 2,
+       .in_channels = 41,
+       .in_h = 5,
+       .in_w = 6,
+       .out_channels = 18,
+       .pad_left = 2,
+       .pad_bottom = 2},
+      // Rows of more tiles than a run
+      {.batch = 1,
+       .in_channels = 16,
+       .in_h = 5,
+       .in_w = 75,
+       .out_channels = 20,
+       .pad_top = 1,
+       .pad_left = 1,
+       .pad_bottom = 1,
+       .pad_right = 1},
+      // Fewer tiles than channels: panels of outputs in turn, more sums than one block of the weight gradient
+      {.batch = 1,
+       .in_channels = 70,
+       .in_h = 4,
+       .in_w = 4,
+       .out_channels = 130,
+       .pad_top = 1,
+       .pad_left = 1,
+       .pad_bottom = 1,
+       .pad_right = 1},
+      // More tiles than are transformed at once for the weight gradient
+      {.batch = 5,
+       .in_channels = 16,
+       .in_h = 31,
+       .in_w = 33,
+       .out_channels = 16,
+       .pad_top = 1,
+       .pad_left = 1,
+       .pad_bottom = 1,
+       .pad_right = 1}};
+  for_each_target([&] {
+    for (const Options& o : shapes) {
+      ASSERT_TRUE(is_winograd(shape_of(o)) && is_winograd(turned(shape_of(o)))) << name(shape_of(o));
+      check_all<float>(o);
+    }
+  });
+}
+
+TEST(Winograd, TakesNoOtherShapes) {
+  const Options fits{.in_channels = 16, .out_channels = 16};
+  EXPECT_TRUE(is_winograd(shape_of(fits)));
+  for (int64_t Options::*changed : {&Options::stride_h, &Options::stride_w, &Options::dilation_h,
+                                    &Options::dilation_w, &Options::groups}) {
+    Options other = fits;
+    other.*changed = 2;
+    EXPECT_FALSE(is_winograd(shape_of(other)));
+  }
+  for (int64_t Options::*changed : {&Options::kernel_h, &Options::kernel_w, &Options::in_channels,
+                                    &Options::out_channels, &Options::pad_top, &Options::pad_left}) {
+    Options other = fits;
+    other.*changed = 5;
+    EXPECT_FALSE(is_winograd(shape_of(other)));
+  }
+}
+
+/// Largest differences to f64, of outputs, input and weight gradients.
+struct Errors {
+  double forward, input, weight;
+};
+Errors errors(const ConvShape& s) {
+  std::mt19937 rng(3);
+  const auto x = random_values<float>(s.batch * s.in_channels * s.in_h * s.in_w, rng);
+  const auto w = random_values<float>(s.out_channels * s.in_channels * 9, rng);
+  const auto gy = random_values<float>(s.batch * s.out_channels * s.out_h * s.out_w, rng);
+  const auto worst = [&](auto kernel, const std::vector<float>& a, const std::vector<float>& b, size_t size) {
+    std::vector<float> single(size);
+    std::vector<double> wide(size);
+    kernel(a.data(), b.data(), single.data());
+    kernel(std::vector<double>(a.begin(), a.end()).data(), std::vector<double>(b.begin(), b.end()).data(),
+           wide.data());
+    double most = 0;
+    for (size_t i = 0; i < size; ++i) most = std::max(most, std::abs(single[i] - wide[i]));
+    return most;
+  };
+  return {worst([&](auto* a, auto* b, auto* out) { conv2d_forward(s, a, b, {}, out); }, x, w, gy.size()),
+          worst([&](auto* a, auto* b, auto* out) { conv2d_input_grad(s, a, b, out); }, gy, w, x.size()),
+          worst([&](auto* a, auto* b, auto* out) { conv2d_weight_grad(s, a, b, out); }, gy, x, w.size())};
+}
+
+TEST(Winograd, ErrorsAreNearThoseOfTheDirectWay) {
+  constexpr int64_t kShapes[][3] = {
+      {4, 64, 32}, {4, 128, 16}, {4, 256, 8}, {16, 512, 4}};  // batch, channels, size
+  for (const auto& [batch, channels, size] : kShapes) {
+    const ConvShape s = shape_of({.batch = batch,
+                                  .in_channels = channels,
+                                  .in_h = size,
+                                  .in_w = size,
+                                  .out_channels = channels,
+                                  .pad_top = 1,
+                                  .pad_left = 1,
+                                  .pad_bottom = 1,
+                                  .pad_right = 1});
+    SCOPED_TRACE(name(s));
+    const Errors fast = errors(s);
+    const Exactly exactly;
+    const Errors direct = errors(s);
+    EXPECT_LE(fast.forward, (channels < 512 ? 3 : 4) * direct.forward);
+    EXPECT_LE(fast.input, 6 * direct.input);
+    EXPECT_LE(fast.weight, 3 * direct.weight);
+    EXPECT_GT(fast.forward, direct.forward) << "the same way twice?";
+  }
+}
+
+TEST(Winograd, ExactConvolutionsKeepANaNToItsNeighbours) {
+  const ConvShape s = shape_of({.batch = 1,
+                                .in_channels = 16,
+                                .in_h = 8,
+                                .in_w = 8,
+                                .out_channels = 16,
+                                .pad_top = 1,
+                                .pad_left = 1,
+                                .pad_bottom = 1,
+                                .pad_right = 1});
+  std::vector<float> x(16 * 64, 1.0f), y(16 * 64);
+  const std::vector<float> w(16 * 16 * 9, 1.0f);
+  x[0] = std::numeric_limits<float>::quiet_NaN();
+  const auto nans = [&] {
+    conv2d_forward<float>(s, x.data(), w.data(), nullptr, y.data());
+    return std::count_if(y.begin(), y.end(), [](float v) { return std::isnan(v); });
+  };
+  EXPECT_EQ(nans(), 16 * 16) << "a tile";
+  const Exactly exactly;
+  EXPECT_FALSE(is_winograd(s));
+  EXPECT_EQ(nans(), 16 * 4);
+}
+
+}  // namespace
+}  // namespace hebb::cpu::test
