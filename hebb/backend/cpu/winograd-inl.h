@@ -303,8 +303,8 @@ void add_products(const Points& in, const Points& gradients, int64_t tiles, int6
 }
 
 WinogradKernels winograd_kernels() {
-  return {kChannels,         inputs_to_points,  gradients_to_points, points_to_outputs,
-          filters_to_points, points_to_filters, multiply_points,     add_products};
+  return {kChannels,         kMaxTileRows,      inputs_to_points, gradients_to_points, points_to_outputs,
+          filters_to_points, points_to_filters, multiply_points,  add_products};
 }
 
 }  // namespace HWY_NAMESPACE

@@ -39,7 +39,7 @@ struct Filters {
 };
 
 struct WinogradKernels {
-  int64_t lanes;
+  int64_t lanes, tile_rows;  ///< of the micro-kernel
   void (*inputs_to_points)(const ConvShape&, const TileGrid&, const float* x, int64_t first, int64_t end,
                            int64_t c0, int64_t c1, const Points&);
   void (*gradients_to_points)(const ConvShape&, const TileGrid&, const float* gy, int64_t first, int64_t end,
@@ -73,7 +73,7 @@ namespace {
 
 HWY_EXPORT(winograd_kernels);
 
-constexpr int64_t kTilesAtOnce = 32;     // by one thread: their points stay in the second-level cache
+constexpr int64_t kTilesAtOnce = 36;     // by one thread: their points stay in the second-level cache
 constexpr int64_t kTilesInCommon = 256;  // of the weight gradient, by all threads: in the third-level cache
 constexpr int64_t kBlock = 64;           // channels of a block of the weight gradient, in and out
 constexpr int64_t kLine = 16;            // channels of a cache line, which threads do not share
@@ -116,9 +116,11 @@ void forward_by_tiles(const WinogradKernels& kernel, const ConvShape& s, const f
   for_each_piece(panels, static_cast<double>(s.in_channels * s.out_channels * 100), [&](int64_t i) {
     kernel.filters_to_points(f, i * width, std::min(s.out_channels, (i + 1) * width), panel_of(i));
   });
-  const int64_t blocks = std::max(ceil_div(g.tiles, kTilesAtOnce), cuts_for_threads(1, g.tiles));
-  for_each_piece(blocks, multiplications(s, g), [&](int64_t block) {
-    const int64_t first = g.tiles * block / blocks, end = g.tiles * (block + 1) / blocks;
+  // As many tiles at once as fill the micro-kernel, fewer where threads would be idle.
+  const int64_t fair = ceil_div(g.tiles, cuts_for_threads(1, g.tiles));
+  const int64_t each = std::min(ceil_div(fair, kernel.tile_rows) * kernel.tile_rows, kTilesAtOnce);
+  for_each_piece(ceil_div(g.tiles, each), multiplications(s, g), [&](int64_t block) {
+    const int64_t first = block * each, end = std::min(g.tiles, first + each);
     const Points in = points(ScratchUse::kConvColumns, end - first, s.in_channels);
     const Points out = points(ScratchUse::kConvPixels, end - first, width);
     kernel.inputs_to_points(s, g, x, first, end, 0, s.in_channels, in);
@@ -145,9 +147,8 @@ void forward_by_outputs(const WinogradKernels& kernel, const ConvShape& s, const
     const int64_t k0 = i * width, k1 = std::min(s.out_channels, k0 + width);
     const Points filters = points(ScratchUse::kConvColumns, s.in_channels, width);
     kernel.filters_to_points(f, k0, k1, filters);
-    const int64_t blocks = ceil_div(g.tiles, 2 * kTilesAtOnce);
-    for (int64_t block = 0; block < blocks; ++block) {
-      const int64_t first = g.tiles * block / blocks, end = g.tiles * (block + 1) / blocks;
+    for (int64_t first = 0; first < g.tiles; first += 2 * kTilesAtOnce) {
+      const int64_t end = std::min(g.tiles, first + 2 * kTilesAtOnce);
       const Points out = points(ScratchUse::kConvPixels, end - first, width);
       kernel.multiply_points({in.at(0, first), in.point, in.row}, end - first, s.in_channels, filters,
                              k1 - k0, out);
