@@ -89,7 +89,8 @@ CLI::App* App::command(const char* name, const char* description, const char* ex
   c->add_option("--threads", threads,
                 "Threads that kernels may use (default: all cores); results do not depend on it")
       ->check(CLI::Range(1, 1024));
-  c->add_flag("--exact-conv", exact_conv, "3x3 convolutions without Winograd's algorithm: slower, errors a third");
+  c->add_flag("--exact-conv", exact_conv,
+              "3x3 convolutions without Winograd's algorithm: slower, errors a third");
   return c;
 }
 

@@ -136,7 +136,7 @@ void forward_block(const ConvShape& s, const NarrowSizes& z, const float* planes
       }
       for (int64_t i = 0; i < count; ++i) {
         lanes_to_lines(rows_of_y + i * plane * kImages, plane, images, y + (k + i) * pixels + h0 * s.out_w,
-                    s.out_channels * pixels);
+                       s.out_channels * pixels);
       }
     }
   }
@@ -233,7 +233,7 @@ void spread_gradients(const ConvShape& s, const float* gy, int64_t k0, int64_t k
   const int64_t pixels = s.out_h * s.out_w;
   for (int64_t k = k0; k < k1; ++k)
     lines_to_lanes(gy + k * pixels, s.out_channels * pixels, images, pixels,
-                  out + (k - k0) * pixels * kImages);
+                   out + (k - k0) * pixels * kImages);
 }
 
 /// The sum over the images of each of n vectors.
