@@ -113,6 +113,18 @@ class UNet(nn.Module):
         return self.o(self.e1(torch.cat([self.u1(z), a], 1)))
 
 
+class CharLSTM(nn.Module):
+    """The next of 96 characters after each of a text."""
+
+    def __init__(self, characters=96, hidden=256):
+        super().__init__()
+        self.e, self.o = nn.Embedding(characters, hidden), nn.Linear(hidden, characters)
+        self.l = nn.LSTM(hidden, hidden, 2, batch_first=True)
+
+    def forward(self, x):
+        return self.o(self.l(self.e(x))[0]).flatten(0, 1)
+
+
 def momentum(parameters):
     return torch.optim.SGD(parameters, lr=0.01, momentum=0.9)
 
@@ -136,4 +148,6 @@ WORKLOADS = {
     "resnet50-224-b8": (ResNet50, images(8, 3, 224, 224, classes=1000), F.cross_entropy, momentum),
     "unet32-128-b4": (UNet, lambda: (torch.randn(4, 1, 128, 128), torch.rand(4, 1, 128, 128).round()),
                       F.binary_cross_entropy_with_logits, adam),
+    "charlstm-b32-t64": (CharLSTM, lambda: (torch.randint(96, (32, 64)), torch.randint(96, (32 * 64,))),
+                         F.cross_entropy, adam),
 }

@@ -6,6 +6,7 @@
 #include "hebb/nn/conv.h"
 #include "hebb/nn/linear.h"
 #include "hebb/nn/norm.h"
+#include "hebb/nn/recurrent.h"
 #include "hebb/ops/elementwise.h"
 #include "hebb/ops/join.h"
 #include "hebb/ops/loss.h"
@@ -134,6 +135,16 @@ struct UNet : nn::Module {
   HEBB_MEMBERS(d1, d2, d3, d4, u3, u2, u1, e3, e2, e1, o)
 };
 
+// The next of 96 characters after each of a text.
+struct CharLSTM : nn::Module {
+  static constexpr int64_t kCharacters = 96, kHidden = 256, kSteps = 64;
+  nn::Embedding e{kCharacters, kHidden};
+  nn::LSTM l{kHidden, kHidden, {.num_layers = 2, .batch_first = true}};
+  nn::Linear o{kHidden, kCharacters};
+  Tensor forward(const Tensor& x) { return flatten(o(l(e(x)).output), 0, 1); }
+  HEBB_MEMBERS(e, l, o)
+};
+
 Tensor class_loss(const Tensor& output, const Tensor& target) { return cross_entropy(output, target); }
 
 // A classifier of images trained by SGD with momentum.
@@ -169,6 +180,14 @@ Workload unet(int64_t batch) {
           std::move(adam), randn({batch, 1, 128, 128}), round(rand({batch, 1, 128, 128}))};
 }
 
+Workload char_lstm(int64_t batch) {
+  nn::AnyModule net{CharLSTM()};
+  auto adam = std::make_unique<optim::Adam>(net->parameters(), optim::AdamOptions{.lr = 1e-3});
+  constexpr int64_t kSteps = CharLSTM::kSteps, kCharacters = CharLSTM::kCharacters;
+  return {std::move(net), class_loss, std::move(adam), randint(0, kCharacters, {batch, kSteps}),
+          randint(0, kCharacters, {batch * kSteps})};
+}
+
 }  // namespace
 
 std::span<const WorkloadType> workload_types() {
@@ -188,6 +207,7 @@ std::span<const WorkloadType> workload_types() {
          return classifier<ResNet50>(batch, {3, 224, 224}, 1000);
        }},
       {"unet32-128-b4", "U-Net of width 32, 128x128, Adam", 4, unet},
+      {"charlstm-b32-t64", "embedding, 2 LSTM layers of 256, 64 steps, Adam", 32, char_lstm},
   };
   return types;
 }

@@ -19,6 +19,7 @@ TEST_F(Bench, NetworksHaveTheirPublishedNumberOfParameters) {
       {"lenet-b64", 61706},
       {"resnet18-cifar-b64", 11173962},  // torchvision's, with a 3x3 stem and 10 classes
       {"resnet50-224-b8", 25557032},     // torchvision's
+      {"charlstm-b32-t64", 96 * 256 + 2 * (2 * 4 * 256 * 256 + 2 * 4 * 256) + (256 + 1) * 96},
   };
   for (const auto& [name, parameters] : networks) {
     const auto j = ok("bench " + name + " --infer --batch 1 --seconds 0 --json").json();
@@ -31,7 +32,8 @@ TEST_F(Bench, NetworksHaveTheirPublishedNumberOfParameters) {
 }
 
 TEST_F(Bench, CompiledLossesEqualEagerOnes) {
-  for (const std::string name : {"playground-mlp", "mlp-mnist-b128", "lenet-b64", "unet32-128-b4"}) {
+  for (const std::string name :
+       {"playground-mlp", "mlp-mnist-b128", "lenet-b64", "unet32-128-b4", "charlstm-b32-t64"}) {
     const std::string command = "bench " + name + " --batch 2 --seconds 0 --losses 4 --json --mode ";
     const auto compiled = ok(command + "compiled").json(), eager = ok(command + "eager").json();
     ASSERT_EQ(compiled["losses"].size(), 4u);

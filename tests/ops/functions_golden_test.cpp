@@ -8,6 +8,7 @@
 #include "hebb/nn/linear.h"
 #include "hebb/nn/norm.h"
 #include "hebb/nn/pooling.h"
+#include "hebb/nn/recurrent.h"
 #include "hebb/ops/conv.h"
 #include "hebb/ops/creation.h"
 #include "hebb/ops/elementwise.h"
@@ -262,9 +263,49 @@ GoldenFunctions pools() {
   };
 }
 
+/// An LSTM with the weights that follow x and, if it takes one, the state.
+std::function<Out(In)> recurrent(nn::LSTMOptions options, bool with_state = true) {
+  return [=](In x) -> Out {
+    const size_t first = with_state ? 3 : 1;
+    nn::LSTM net(x[0].size(-1), x[first + 1].size(1), options);
+    size_t i = first;
+    for (nn::LSTM::Layer& l : net.layers) {
+      l.weight_ih = nn::Parameter(x[i++]);
+      l.weight_hh = nn::Parameter(x[i++]);
+      if (!options.bias) continue;
+      l.bias_ih = nn::Parameter(x[i++]);
+      l.bias_hh = nn::Parameter(x[i++]);
+    }
+    const nn::LSTMOutput y = with_state ? net(x[0], nn::LSTMState{x[1], x[2]}) : net(x[0]);
+    return {y.output, y.state.h, y.state.c};
+  };
+}
+Out recurrent_cell(In x) {
+  nn::LSTMCell net(x[0].size(-1), x[1].size(-1));
+  net.weight_ih = nn::Parameter(x[3]);
+  net.weight_hh = nn::Parameter(x[4]);
+  net.bias_ih = nn::Parameter(x[5]);
+  net.bias_hh = nn::Parameter(x[6]);
+  const nn::LSTMState y = net(x[0], nn::LSTMState{x[1], x[2]});
+  return {y.h, y.c};
+}
+
+GoldenFunctions recurrent_layers() {
+  return {{"LSTM/one", recurrent({})},
+          {"LSTM/zeros", recurrent({}, false)},
+          {"LSTM/two", recurrent({.num_layers = 2})},
+          {"LSTM/batch_first", recurrent({.num_layers = 2, .batch_first = true})},
+          {"LSTM/no_bias", recurrent({.bias = false})},
+          {"LSTM/unbatched", recurrent({.num_layers = 2})},
+          {"LSTMCell/batch", recurrent_cell},
+          {"LSTMCell/unbatched", recurrent_cell}};
+}
+
 GoldenFunctions functions() {
   GoldenFunctions f;
-  for (GoldenFunctions group : {convolutions(), normalisations(), folds(), shapes(), pools()}) f.merge(group);
+  for (GoldenFunctions group :
+       {convolutions(), normalisations(), folds(), shapes(), pools(), recurrent_layers()})
+    f.merge(group);
   return f;
 }
 

@@ -260,6 +260,34 @@ def activations() -> None:
                const(values(-0.3, -0.1, 0.1, 0.2, 0.3)))
 
 
+def recurrent() -> None:
+    def lstm(layers: int, with_state: bool = True, **options):
+        def run(x, *rest):
+            state, weights = (rest[:2], rest[2:]) if with_state else (None, rest)
+            net = torch.nn.LSTM(x.shape[-1], weights[1].shape[1], layers, **options).to(x.dtype)
+            names = [name for name, _ in net.named_parameters()]
+            y, (h, c) = torch.func.functional_call(net, dict(zip(names, weights)), (x, state) if state else (x,))
+            return y, h, c
+        return run
+
+    def cell(x, h, c, *weights):
+        net = torch.nn.LSTMCell(x.shape[-1], h.shape[-1]).to(x.dtype)
+        names = [name for name, _ in net.named_parameters()]
+        return torch.func.functional_call(net, dict(zip(names, weights)), (x, (h, c)))
+
+    def layer(inputs: int, hidden: int):
+        return u(4 * hidden, inputs), u(4 * hidden, hidden), u(4 * hidden), u(4 * hidden)
+
+    case("LSTM/one", lstm(1), u(5, 3, 4), u(1, 3, 6), u(1, 3, 6), *layer(4, 6))
+    case("LSTM/zeros", lstm(1, with_state=False), u(5, 3, 4), *layer(4, 6))
+    case("LSTM/two", lstm(2), u(4, 3, 5), u(2, 3, 6), u(2, 3, 6), *layer(5, 6), *layer(6, 6))
+    case("LSTM/batch_first", lstm(2, batch_first=True), u(3, 4, 5), u(2, 3, 6), u(2, 3, 6), *layer(5, 6), *layer(6, 6))
+    case("LSTM/no_bias", lstm(1, bias=False), u(4, 3, 5), u(1, 3, 2), u(1, 3, 2), u(8, 5), u(8, 2))
+    case("LSTM/unbatched", lstm(2), u(4, 5), u(2, 3), u(2, 3), *layer(5, 3), *layer(3, 3))
+    case("LSTMCell/batch", cell, u(3, 5), u(3, 4), u(3, 4), *layer(5, 4))
+    case("LSTMCell/unbatched", cell, u(5), u(4), u(4), *layer(5, 4))
+
+
 def losses() -> None:
     pair, many = (u(3, 4), u(3, 4)), ("mean", "sum", "none")
     for r in many:
@@ -305,7 +333,7 @@ def losses() -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    for group in (convolutions, normalisations, folds, shapes, pools):
+    for group in (convolutions, normalisations, folds, shapes, pools, recurrent):
         group()
     save("functions")
     activations()

@@ -96,6 +96,17 @@ def batch_norm(a, x, weight, bias):
     return y, x.mean(others), x.var(others, correction=0)
 
 
+def lstm(a, gates_of_x, w, h, c):
+    hs, cs, gates = [], [], []
+    for of_x in gates_of_x:
+        i, f, g, o = (of_x + h @ w.T).chunk(4, 1)
+        i, f, g, o = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
+        c = f * c + i * g
+        h = o * c.tanh()
+        hs.append(h), cs.append(c), gates.append(torch.cat([i, f, g, o], 1))
+    return torch.stack(hs), torch.stack(cs), torch.stack(gates)
+
+
 def layer_norm(a, x, weight=None, bias=None):
     return F.layer_norm(x, x.shape[x.ndim - a.dims:], weight, bias, a.eps)
 
@@ -212,6 +223,7 @@ OPS = {
     # normalisation, losses
     "batch_norm": batch_norm,
     "layer_norm": layer_norm,
+    "lstm": lstm,
     "softmax": lambda a, x: F.softmax(x, a.dim),
     "log_softmax": lambda a, x: F.log_softmax(x, a.dim),
     "cross_entropy": lambda a, *inputs: class_loss(F.cross_entropy, a, *inputs, label_smoothing=a.label_smoothing),

@@ -35,7 +35,17 @@ template <class T>
 void gemm_serial(const Gemm<T>& g);
 
 /// Who uses a thread's scratch memory; users that nest must differ.
-enum class ScratchUse { kGemmA, kGemmB, kConvColumns, kConvPixels, kConvPlanes, kConvPartial, kCount };
+enum class ScratchUse {
+  kGemmA,
+  kGemmB,
+  kConvColumns,
+  kConvPixels,
+  kConvPlanes,
+  kConvPartial,
+  kRecurrentWeight,
+  kRecurrentRow,
+  kCount
+};
 
 /// At least `bytes` bytes of memory that belong to the calling thread, aligned to 64 and kept until it ends.
 /// The contents last until the same thread asks again for the same use.

@@ -13,11 +13,12 @@ struct KernelEntry {
   Kernel (*prepare)(const Attrs& attrs, SpecPtrs inputs, SpecPtrs outputs);
 };
 
-std::vector<KernelEntry> contract_kernels();  // contract.cpp: matmul, linear, convolutions
-std::vector<KernelEntry> reduce_kernels();    // reduce.cpp
-std::vector<KernelEntry> index_kernels();     // index.cpp: cat, pad, gather, embedding, …
-std::vector<KernelEntry> pool_kernels();      // pool.cpp: pooling, unpooling, upsampling
-std::vector<KernelEntry> norm_kernels();      // norm.cpp: normalisation, softmax
+std::vector<KernelEntry> contract_kernels();   // contract.cpp: matmul, linear, convolutions
+std::vector<KernelEntry> reduce_kernels();     // reduce.cpp
+std::vector<KernelEntry> index_kernels();      // index.cpp: cat, pad, gather, embedding, …
+std::vector<KernelEntry> pool_kernels();       // pool.cpp: pooling, unpooling, upsampling
+std::vector<KernelEntry> norm_kernels();       // norm.cpp: normalisation, softmax
+std::vector<KernelEntry> recurrent_kernels();  // recurrent.cpp: LSTM
 
 /// Elementwise ops and copies run at once, with any strides. False if the op is neither.
 bool run_elementwise(const OpDef& op, const Attrs& attrs, std::span<const Tensor> inputs,
