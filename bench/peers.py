@@ -156,7 +156,7 @@ def show(row, modes):
 
 def main():
     names = ["playground-mlp", "mlp-mnist-b128", "lenet-b64", "resnet18-cifar-b64", "resnet50-224-b8", "unet32-128-b4",
-             "charlstm-b32-t64"]
+             "charlstm-b32-t64", "transformer-b16-t128"]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", default="hebb", help="the program hebb")
     parser.add_argument("--only", default="", help=f"networks, with commas between them: {', '.join(names)}")

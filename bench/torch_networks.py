@@ -125,6 +125,23 @@ class CharLSTM(nn.Module):
         return self.o(self.l(self.e(x))[0]).flatten(0, 1)
 
 
+class CharTransformer(nn.Module):
+    """The same by a transformer that looks back only."""
+
+    def __init__(self, characters=96, width=256, steps=128):
+        super().__init__()
+        self.e, self.p, self.o = nn.Embedding(characters, width), nn.Parameter(torch.zeros(steps, width)), nn.Linear(width, characters)
+        self.b = nn.ModuleList(nn.TransformerEncoderLayer(width, 8, 4 * width, dropout=0.0, batch_first=True,
+                                                          norm_first=True, activation="gelu") for _ in range(4))
+        self.register_buffer("mask", torch.triu(torch.full((steps, steps), -torch.inf), 1), persistent=False)
+
+    def forward(self, x):
+        y = self.e(x) + self.p
+        for layer in self.b:
+            y = layer(y, src_mask=self.mask, is_causal=True)
+        return self.o(y).flatten(0, 1)
+
+
 def momentum(parameters):
     return torch.optim.SGD(parameters, lr=0.01, momentum=0.9)
 
@@ -150,4 +167,7 @@ WORKLOADS = {
                       F.binary_cross_entropy_with_logits, adam),
     "charlstm-b32-t64": (CharLSTM, lambda: (torch.randint(96, (32, 64)), torch.randint(96, (32 * 64,))),
                          F.cross_entropy, adam),
+    "transformer-b16-t128": (CharTransformer,
+                             lambda: (torch.randint(96, (16, 128)), torch.randint(96, (16 * 128,))), F.cross_entropy,
+                             adam),
 }

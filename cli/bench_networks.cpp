@@ -7,6 +7,8 @@
 #include "hebb/nn/linear.h"
 #include "hebb/nn/norm.h"
 #include "hebb/nn/recurrent.h"
+#include "hebb/nn/transformer.h"
+#include "hebb/ops/creation.h"
 #include "hebb/ops/elementwise.h"
 #include "hebb/ops/join.h"
 #include "hebb/ops/loss.h"
@@ -145,6 +147,32 @@ struct CharLSTM : nn::Module {
   HEBB_MEMBERS(e, l, o)
 };
 
+// The next character after each of a text, by a transformer that looks back only.
+struct CharTransformer : nn::Module {
+  static constexpr int64_t kCharacters = 96, kWidth = 256, kSteps = 128;
+  nn::Embedding e{kCharacters, kWidth};
+  nn::Parameter p{zeros({kSteps, kWidth})};
+  std::vector<nn::TransformerEncoderLayer> b;
+  nn::Linear o{kWidth, kCharacters};
+  CharTransformer() {
+    for (int i = 0; i < 4; ++i) {
+      b.push_back({kWidth,
+                   8,
+                   {.dim_feedforward = 4 * kWidth,
+                    .dropout = 0,
+                    .activation = "gelu",
+                    .batch_first = true,
+                    .norm_first = true}});
+    }
+  }
+  Tensor forward(const Tensor& x) {
+    Tensor y = e(x) + p;
+    for (nn::TransformerEncoderLayer& layer : b) y = layer(y, nn::AttentionCall{.is_causal = true});
+    return flatten(o(y), 0, 1);
+  }
+  HEBB_MEMBERS(e, p, b, o)
+};
+
 Tensor class_loss(const Tensor& output, const Tensor& target) { return cross_entropy(output, target); }
 
 // A classifier of images trained by SGD with momentum.
@@ -180,12 +208,13 @@ Workload unet(int64_t batch) {
           std::move(adam), randn({batch, 1, 128, 128}), round(rand({batch, 1, 128, 128}))};
 }
 
-Workload char_lstm(int64_t batch) {
-  nn::AnyModule net{CharLSTM()};
+// A network that reads texts and tells the next characters.
+template <class Net>
+Workload text_model(int64_t batch) {
+  nn::AnyModule net{Net()};
   auto adam = std::make_unique<optim::Adam>(net->parameters(), optim::AdamOptions{.lr = 1e-3});
-  constexpr int64_t kSteps = CharLSTM::kSteps, kCharacters = CharLSTM::kCharacters;
-  return {std::move(net), class_loss, std::move(adam), randint(0, kCharacters, {batch, kSteps}),
-          randint(0, kCharacters, {batch * kSteps})};
+  return {std::move(net), class_loss, std::move(adam), randint(0, Net::kCharacters, {batch, Net::kSteps}),
+          randint(0, Net::kCharacters, {batch * Net::kSteps})};
 }
 
 }  // namespace
@@ -207,7 +236,9 @@ std::span<const WorkloadType> workload_types() {
          return classifier<ResNet50>(batch, {3, 224, 224}, 1000);
        }},
       {"unet32-128-b4", "U-Net of width 32, 128x128, Adam", 4, unet},
-      {"charlstm-b32-t64", "embedding, 2 LSTM layers of 256, 64 steps, Adam", 32, char_lstm},
+      {"charlstm-b32-t64", "embedding, 2 LSTM layers of 256, 64 steps, Adam", 32, text_model<CharLSTM>},
+      {"transformer-b16-t128", "4 encoder layers of 256, 8 heads, 128 steps, Adam", 16,
+       text_model<CharTransformer>},
   };
   return types;
 }

@@ -46,6 +46,7 @@ struct LSTM : Module {
   LSTM(int64_t input, int64_t hidden, LSTMOptions options = {});
   /// Draws all parameters anew.
   void reset_parameters();
+  /// All steps, from `state` or from zeros.
   LSTMOutput forward(const Tensor& x, const std::optional<LSTMState>& state = std::nullopt);
   std::string extra_repr() const override;
   void visit_members(MemberVisitor& visitor) override;
@@ -65,6 +66,7 @@ struct LSTMCell : Module {
 
   LSTMCell(int64_t input, int64_t hidden, LSTMCellOptions options = {});
   void reset_parameters();
+  /// One step, from `state` or from zeros.
   LSTMState forward(const Tensor& x, const std::optional<LSTMState>& state = std::nullopt);
   std::string extra_repr() const override;
   HEBB_MEMBERS(weight_ih, weight_hh, bias_ih, bias_hh)

@@ -42,6 +42,7 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
 /// infinity of an input spreads over its tile of 4x4 outputs. For the whole program, from the next
 /// convolution on.
 bool exact_conv();
+/// Turns it on or off.
 void set_exact_conv(bool exact);
 
 /// Options of conv1d.

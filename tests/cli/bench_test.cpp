@@ -20,6 +20,8 @@ TEST_F(Bench, NetworksHaveTheirPublishedNumberOfParameters) {
       {"resnet18-cifar-b64", 11173962},  // torchvision's, with a 3x3 stem and 10 classes
       {"resnet50-224-b8", 25557032},     // torchvision's
       {"charlstm-b32-t64", 96 * 256 + 2 * (2 * 4 * 256 * 256 + 2 * 4 * 256) + (256 + 1) * 96},
+      {"transformer-b16-t128",
+       96 * 256 + 128 * 256 + 4 * (4 * 256 * 257 + 1024 * 257 + 256 * 1025 + 4 * 256) + (256 + 1) * 96},
   };
   for (const auto& [name, parameters] : networks) {
     const auto j = ok("bench " + name + " --infer --batch 1 --seconds 0 --json").json();
@@ -32,8 +34,8 @@ TEST_F(Bench, NetworksHaveTheirPublishedNumberOfParameters) {
 }
 
 TEST_F(Bench, CompiledLossesEqualEagerOnes) {
-  for (const std::string name :
-       {"playground-mlp", "mlp-mnist-b128", "lenet-b64", "unet32-128-b4", "charlstm-b32-t64"}) {
+  for (const std::string name : {"playground-mlp", "mlp-mnist-b128", "lenet-b64", "unet32-128-b4",
+                                 "charlstm-b32-t64", "transformer-b16-t128"}) {
     const std::string command = "bench " + name + " --batch 2 --seconds 0 --losses 4 --json --mode ";
     const auto compiled = ok(command + "compiled").json(), eager = ok(command + "eager").json();
     ASSERT_EQ(compiled["losses"].size(), 4u);
@@ -41,6 +43,14 @@ TEST_F(Bench, CompiledLossesEqualEagerOnes) {
     EXPECT_NE(compiled["losses"][0], compiled["losses"][3]) << "it trains";
     EXPECT_EQ(compiled["mode"], "compiled");
   }
+}
+
+TEST_F(Bench, ExactConvolutionsGiveNearlyTheSame) {
+  const std::string command = "bench resnet18-cifar-b64 --batch 2 --seconds 0 --losses 3 --json";
+  const auto fast = ok(command).json(), exact = ok(command + " --exact-conv").json();
+  EXPECT_NE(fast["losses"], exact["losses"]);
+  for (size_t i = 0; i < 3; ++i)  // two images: batch normalisation enlarges differences from step to step
+    EXPECT_NEAR(fast["losses"][i].get<double>(), exact["losses"][i].get<double>(), 1e-3);
 }
 
 TEST_F(Bench, TakesTheBatchGiven) {

@@ -9,6 +9,8 @@
 #include "hebb/nn/norm.h"
 #include "hebb/nn/pooling.h"
 #include "hebb/nn/recurrent.h"
+#include "hebb/nn/transformer.h"
+#include "hebb/ops/attention.h"
 #include "hebb/ops/conv.h"
 #include "hebb/ops/creation.h"
 #include "hebb/ops/elementwise.h"
@@ -301,10 +303,69 @@ GoldenFunctions recurrent_layers() {
           {"LSTMCell/unbatched", recurrent_cell}};
 }
 
+/// Gives the module the leaves from `first` on, in the order of its parameters.
+void take_parameters(nn::Module& m, In x, size_t first) {
+  struct Taker : nn::MemberVisitor {
+    In x;
+    size_t next;
+    Taker(In inputs, size_t start) : x(inputs), next(start) {}
+    void parameter(std::string_view, nn::Parameter& p) override {
+      if (p.defined()) p = nn::Parameter(x[next++]);
+    }
+    void buffer(std::string_view, nn::Buffer&) override {}
+    void module(std::string_view, nn::Module& inside) override { inside.visit_members(*this); }
+  } taker(x, first);
+  m.visit_members(taker);
+  EXPECT_EQ(taker.next, x.size());
+}
+
+std::function<Out(In)> attended(int64_t heads, bool same, nn::MultiheadAttentionOptions options,
+                                nn::AttentionCall call) {
+  return [=](In x) -> Out {
+    nn::MultiheadAttention net(x[0].size(-1), heads, options);
+    take_parameters(net, x, same ? 1 : 3);
+    const nn::AttentionOutput y = net(x[0], x[same ? 0 : 1], x[same ? 0 : 2], call);
+    return call.need_weights ? Out{y.output, y.weights} : Out{y.output};
+  };
+}
+std::function<Out(In)> encoder(nn::TransformerEncoderLayerOptions options) {
+  options.dim_feedforward = 8;
+  options.dropout = 0;
+  return [=](In x) -> Out {
+    nn::TransformerEncoderLayer net(x[0].size(-1), 2, options);
+    take_parameters(net, x, 1);
+    return {net(x[0])};
+  };
+}
+std::function<Out(In)> attention_with(bool causal, std::optional<double> scale) {
+  return [=](In x) -> Out {
+    return {scaled_dot_product_attention(x[0], x[1], x[2], {.causal = causal, .scale = scale})};
+  };
+}
+
+GoldenFunctions transformers() {
+  const nn::AttentionCall weights{.need_weights = true};
+  return {
+      {"attention/plain", attention_with(false, {})},
+      {"attention/causal", attention_with(true, 0.3)},
+      {"attention/mask",
+       [](In x) -> Out { return {scaled_dot_product_attention(x[0], x[1], x[2], {.mask = x[3] > -1.0})}; }},
+      {"attention/bias",
+       [](In x) -> Out { return {scaled_dot_product_attention(x[0], x[1], x[2], {.mask = x[3]})}; }},
+      {"MultiheadAttention/self", attended(2, true, {}, {})},
+      {"MultiheadAttention/causal", attended(3, true, {}, {.is_causal = true})},
+      {"MultiheadAttention/cross", attended(2, false, {}, weights)},
+      {"MultiheadAttention/batch_first", attended(2, false, {.batch_first = true}, weights)},
+      {"MultiheadAttention/unbatched", attended(2, true, {.bias = false}, weights)},
+      {"TransformerEncoderLayer/post", encoder({})},
+      {"TransformerEncoderLayer/pre",
+       encoder({.activation = "gelu", .batch_first = true, .norm_first = true})}};
+}
+
 GoldenFunctions functions() {
   GoldenFunctions f;
   for (GoldenFunctions group :
-       {convolutions(), normalisations(), folds(), shapes(), pools(), recurrent_layers()})
+       {convolutions(), normalisations(), folds(), shapes(), pools(), recurrent_layers(), transformers()})
     f.merge(group);
   return f;
 }

@@ -288,6 +288,49 @@ def recurrent() -> None:
     case("LSTMCell/unbatched", cell, u(5), u(4), u(4), *layer(5, 4))
 
 
+def transformers() -> None:
+    def sdpa(**options):
+        return lambda q, k, v, *mask: F.scaled_dot_product_attention(q, k, v, *mask, **options)
+
+    def attended(heads: int, same: bool = False, **options):
+        call = {key: options.pop(key) for key in ("is_causal", "need_weights") if key in options}
+
+        def run(*inputs):
+            (q, k, v), weights = (inputs[:1] * 3, inputs[1:]) if same else (inputs[:3], inputs[3:])
+            net = torch.nn.MultiheadAttention(q.shape[-1], heads, **options).to(q.dtype)
+            names = [name for name, _ in net.named_parameters()]
+            masks = {}
+            if call.get("is_causal"):
+                masks["attn_mask"] = torch.ones(q.shape[0], k.shape[0]).tril() == 0
+            y, w = torch.func.functional_call(net, dict(zip(names, weights)), (q, k, v), {"need_weights": True, **masks})
+            return (y, w) if call.get("need_weights") else y
+        return run
+
+    def encoder(**options):
+        def run(x, *weights):
+            net = torch.nn.TransformerEncoderLayer(x.shape[-1], 2, 8, dropout=0, **options).to(x.dtype)
+            names = [name for name, _ in net.named_parameters()]
+            return torch.func.functional_call(net, dict(zip(names, weights)), (x,))
+        return run
+
+    attention = u(18, 6), u(18), u(6, 6), u(6)
+    layer = *attention, u(8, 6), u(8), u(6, 8), u(6), u(6), u(6), u(6), u(6)
+    heads = u(2, 3, 5, 4), u(2, 3, 7, 4), u(2, 3, 7, 6)
+    case("attention/plain", sdpa(), *heads)
+    case("attention/causal", sdpa(is_causal=True, scale=0.3), *heads)
+    case("attention/mask", lambda q, k, v, m: F.scaled_dot_product_attention(q, k, v, m > -1), *heads, const(u(5, 7)))
+    case("attention/bias", sdpa(), *heads, u(3, 5, 7))
+    case("MultiheadAttention/self", attended(2, same=True), u(5, 3, 6), *attention)
+    case("MultiheadAttention/causal", attended(3, same=True, is_causal=True), u(5, 3, 6), *attention)
+    case("MultiheadAttention/cross", attended(2, need_weights=True), u(5, 3, 6), u(4, 3, 6), u(4, 3, 6), *attention)
+    case("MultiheadAttention/batch_first", attended(2, batch_first=True, need_weights=True), u(3, 5, 6), u(3, 4, 6),
+         u(3, 4, 6), *attention)
+    case("MultiheadAttention/unbatched", attended(2, same=True, bias=False, need_weights=True), u(5, 6), u(18, 6),
+         u(6, 6))
+    case("TransformerEncoderLayer/post", encoder(), u(5, 3, 6), *layer)
+    case("TransformerEncoderLayer/pre", encoder(norm_first=True, activation="gelu", batch_first=True), u(3, 5, 6), *layer)
+
+
 def losses() -> None:
     pair, many = (u(3, 4), u(3, 4)), ("mean", "sum", "none")
     for r in many:
@@ -333,7 +376,7 @@ def losses() -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    for group in (convolutions, normalisations, folds, shapes, pools, recurrent):
+    for group in (convolutions, normalisations, folds, shapes, pools, recurrent, transformers):
         group()
     save("functions")
     activations()

@@ -96,6 +96,13 @@ def batch_norm(a, x, weight, bias):
     return y, x.mean(others), x.var(others, correction=0)
 
 
+def attention(a, q, k, v):
+    scores = q @ k.mT * a.scale
+    if a.causal:
+        scores = scores.masked_fill(torch.ones(scores.shape[-2:]).tril() == 0, -torch.inf)
+    return scores.softmax(-1) @ v, scores.logsumexp(-1)
+
+
 def lstm(a, gates_of_x, w, h, c):
     hs, cs, gates = [], [], []
     for of_x in gates_of_x:
@@ -224,6 +231,7 @@ OPS = {
     "batch_norm": batch_norm,
     "layer_norm": layer_norm,
     "lstm": lstm,
+    "attention": attention,
     "softmax": lambda a, x: F.softmax(x, a.dim),
     "log_softmax": lambda a, x: F.log_softmax(x, a.dim),
     "cross_entropy": lambda a, *inputs: class_loss(F.cross_entropy, a, *inputs, label_smoothing=a.label_smoothing),

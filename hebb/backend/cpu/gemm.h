@@ -44,6 +44,7 @@ enum class ScratchUse {
   kConvPartial,
   kRecurrentWeight,
   kRecurrentRow,
+  kAttentionScores,
   kCount
 };
 

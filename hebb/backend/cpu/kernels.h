@@ -18,6 +18,7 @@ std::vector<KernelEntry> reduce_kernels();     // reduce.cpp
 std::vector<KernelEntry> index_kernels();      // index.cpp: cat, pad, gather, embedding, …
 std::vector<KernelEntry> pool_kernels();       // pool.cpp: pooling, unpooling, upsampling
 std::vector<KernelEntry> norm_kernels();       // norm.cpp: normalisation, softmax
+std::vector<KernelEntry> attention_kernels();  // attention.cpp
 std::vector<KernelEntry> recurrent_kernels();  // recurrent.cpp: LSTM
 
 /// Elementwise ops and copies run at once, with any strides. False if the op is neither.

@@ -1,0 +1,66 @@
+// Contiguous values a vector at a time, and their exponentials. Compiled once for every instruction set.
+#if defined(HEBB_BACKEND_CPU_LINE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef HEBB_BACKEND_CPU_LINE_INL_H_
+#undef HEBB_BACKEND_CPU_LINE_INL_H_
+#else
+#define HEBB_BACKEND_CPU_LINE_INL_H_
+#endif
+
+#include <hwy/contrib/math/math-inl.h>
+
+#include <limits>
+
+#include "hebb/backend/cpu/gemm-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace hebb::cpu {
+namespace HWY_NAMESPACE {
+
+/// e^v for v <= 0; 0 for -infinity, NaN for NaN.
+template <class T>
+HWY_INLINE Vec<T> exp_of(Vec<T> v) {
+  const Tag<T> d;
+  const auto least = hn::Set(d, sizeof(T) == 4 ? T(-104) : T(-746));  // where it is 0
+  return hn::IfThenElse(hn::IsNaN(v), v, hn::Exp(d, hn::Max(v, least)));
+}
+
+/// Calls fn(v, i, count) for the vectors of n values; `v` is filled up with `rest`.
+template <class T, class F>
+HWY_INLINE void each_vector(const T* x, int64_t n, T rest, F fn) {
+  const Tag<T> d;
+  int64_t i = 0;
+  for (; i + kLanes<T> <= n; i += kLanes<T>) fn(hn::LoadU(d, x + i), i, int64_t{kLanes<T>});
+  if (i == n) return;
+  const auto first = hn::FirstN(d, static_cast<size_t>(n - i));
+  fn(hn::IfThenElse(first, load_first(x + i, n - i), hn::Set(d, rest)), i, n - i);
+}
+template <class T>
+HWY_INLINE T total(Vec<T> v) {
+  return hn::GetLane(hn::SumOfLanes(Tag<T>(), v));
+}
+
+/// The largest value and the sum of e^(x - largest). Writes these exponentials to y, unless it is null.
+template <class T>
+void exp_line(const T* x, int64_t n, T* y, T* largest, T* sum) {
+  const Tag<T> d;
+  constexpr T kLeast = -std::numeric_limits<T>::infinity();
+  auto m = hn::Set(d, kLeast);
+  each_vector(x, n, kLeast, [&](Vec<T> v, int64_t, int64_t) HWY_ATTR { m = hn::Max(m, v); });
+  *largest = hn::GetLane(hn::MaxOfLanes(d, m));
+  // For a line of -infinity alone the difference is NaN, in the lanes behind its end too: they are cut off.
+  const auto shift = hn::Set(d, *largest);
+  auto s = hn::Zero(d);
+  each_vector(x, n, kLeast, [&](Vec<T> v, int64_t i, int64_t count) HWY_ATTR {
+    auto e = exp_of<T>(hn::Sub(v, shift));
+    if (count < kLanes<T>) e = hn::IfThenElseZero(hn::FirstN(d, static_cast<size_t>(count)), e);
+    s = hn::Add(s, e);
+    if (y) store_first(e, y + i, count);
+  });
+  *sum = total<T>(s);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace hebb::cpu
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard
