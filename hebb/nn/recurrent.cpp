@@ -52,7 +52,7 @@ LSTMOutput LSTM::forward(const Tensor& x, const std::optional<LSTMState>& state)
                                  : fmt::format("[steps, batch, {}]", input_size),
              input_size, x.shape().str());
   const bool batched = x.ndim() == 3, turn = batched && options.batch_first;
-  Tensor y = !batched ? unsqueeze(x, 1) : turn ? transpose(x, 0, 1) : x;
+  Tensor y = !batched ? unsqueeze(x, 1) : turn ? contiguous(transpose(x, 0, 1)) : x;
   HEBB_CHECK(y.size(0) > 0, "[LSTM] expected a sequence of one step or more, got an input of shape {}",
              x.shape().str());
   const int64_t batch = y.size(1), count = options.num_layers;
@@ -68,7 +68,7 @@ LSTMOutput LSTM::forward(const Tensor& x, const std::optional<LSTMState>& state)
   }
   std::vector<Tensor> last_h, last_c;
   for (int64_t i = 0; i < count; ++i) {
-    if (i > 0 && options.dropout > 0) y = dropout(y, options.dropout, is_training());
+    if (i > 0) y = dropout(y, options.dropout, is_training());
     Layer& l = layers[i];
     const LstmSequence s =
         lstm(y, select(h, 0, i), select(c, 0, i), l.weight_ih, l.weight_hh, l.bias_ih, l.bias_hh);
@@ -78,7 +78,7 @@ LSTMOutput LSTM::forward(const Tensor& x, const std::optional<LSTMState>& state)
   }
   LSTMState end{stack(last_h), stack(last_c)};
   if (!batched) return {squeeze(y, 1), {squeeze(end.h, 1), squeeze(end.c, 1)}};
-  return {turn ? transpose(y, 0, 1) : y, end};
+  return {turn ? contiguous(transpose(y, 0, 1)) : y, end};
 }
 std::string LSTM::extra_repr() const {
   std::string text = fmt::format("{}, {}", input_size, hidden_size);

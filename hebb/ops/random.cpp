@@ -266,7 +266,8 @@ Tensor randperm(int64_t n, Generator& g) {
   return apply1(ops::randperm, RandomAttrs{{n}, i64}, {g.next_key()});
 }
 Tensor dropout(const Tensor& x, double p, bool training, Generator& g) {
-  return training ? apply1(ops::dropout, DropoutAttrs{p}, {x, g.next_key()}) : x;
+  if (!training || p == 0) return x;
+  return apply1(ops::dropout, DropoutAttrs{p}, {x, g.next_key()});
 }
 
 }  // namespace hebb

@@ -47,8 +47,8 @@ Tensor randint(int64_t low, int64_t high, const Shape& shape, DType dtype = i64,
 Tensor bernoulli(const Tensor& p, Generator& generator = default_generator());
 /// A random order of 0 .. n-1, i64 [n].
 Tensor randperm(int64_t n, Generator& generator = default_generator());
-/// Zeroes each element with probability p and multiplies the others by 1/(1 - p). The identity when not
-/// training. Throws Error unless 0 <= p <= 1. Source: Srivastava et al., 2014.
+/// Zeroes each element with probability p and multiplies the others by 1/(1 - p). x itself when not training
+/// or for p = 0. Throws Error unless 0 <= p <= 1. Source: Srivastava et al., 2014.
 Tensor dropout(const Tensor& x, double p = 0.5, bool training = true,
                Generator& generator = default_generator());
 

@@ -82,8 +82,9 @@ void lstm_forward(const Sizes& z, const T* gates_of_x, const T* w, const T* h0, 
                   T* gates) {
   const int64_t n = z.hidden, ld = row_stride<T>(4 * n);
   T* const weight = scratch<T>(ScratchUse::kRecurrentWeight, n * ld + 64);  // [hidden][4 hidden]
-  for (int64_t k = 0; k < 4 * n; ++k)
-    for (int64_t j = 0; j < n; ++j) weight[j * ld + k] = w[k * n + j];
+  for (int64_t first = 0; first < n; first += 16)                           // a few streams at a time
+    for (int64_t k = 0; k < 4 * n; ++k)
+      for (int64_t j = first; j < std::min(first + 16, n); ++j) weight[j * ld + k] = w[k * n + j];
   parallel_for(z.batch, z.grain(), [&](int64_t begin, int64_t end) {
     for (int64_t t = 0; t < z.steps; ++t) {
       const int64_t row = t * z.batch + begin, rows = end - begin;
