@@ -219,7 +219,12 @@ const OpDef attention_grad{
               {{{{4, 3}}, {{4, 3}}, {{4, 3}}, {{4, 3}}, {{4, 3}}, {{4, 3}}, {{4}}},
                AttentionAttrs{},
                "expected operand 1 of shape 4, got 4x3"}};
-    }};
+    },
+    .multiply_adds =
+        [](SpecPtrs in, const Specs&, const Attrs& a) {
+          const Extents x(in[2]->shape, in[4]->shape);
+          return x.count * x.l * x.s * (3 * x.e + 2 * x.v) / (a.as<AttentionAttrs>().causal ? 2 : 1);
+        }};
 
 }  // namespace ops
 

@@ -216,7 +216,9 @@ const OpDef lstm_grad{
               {{states, states, gates, w, states, states, gates},
                NoAttrs{},
                "expected a state of shape 3x2 (gates 2x3x8), got 2x3x2"}};
-    }};
+    },
+    .multiply_adds = [](SpecPtrs in, const Specs&,
+                        const Attrs&) { return in[6]->shape[0] * in[6]->shape[1] * in[3]->shape.numel(); }};
 
 }  // namespace ops
 
