@@ -4,7 +4,6 @@
 #include "hebb/backend/cpu/conv.h"
 
 #include <gtest/gtest.h>
-#include <hwy/targets.h>
 
 #include <cmath>
 #include <cstring>
@@ -15,6 +14,7 @@
 #include <vector>
 
 #include "hebb/core/parallel.h"
+#include "tests/backend/targets.h"
 
 namespace hebb::cpu::test {
 
@@ -153,23 +153,6 @@ void check_all(const Options& options) {
   check<T>("forward with bias", y, [&](T* out) { conv2d_forward(s, x.data(), w.data(), bias.data(), out); });
   check<T>("input gradient", gx, [&](T* out) { conv2d_input_grad(s, gy.data(), w.data(), out); });
   check<T>("weight gradient", gw, [&](T* out) { conv2d_weight_grad(s, gy.data(), x.data(), out); });
-}
-
-/// Calls fn once for each instruction set of this machine, with no other allowed.
-template <class F>
-void for_each_target(F fn) {
-  const int threads = num_threads();
-  hwy::SetSupportedTargetsForTest(0);
-  for (int64_t left = hwy::SupportedTargets(); left != 0; left &= left - 1) {
-    const int64_t target = left & -left;
-    SCOPED_TRACE(hwy::TargetName(target));
-    hwy::SetSupportedTargetsForTest(target);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-    fn();
-  }
-  hwy::SetSupportedTargetsForTest(0);
-  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-  set_num_threads(threads);
 }
 
 }  // namespace hebb::cpu::test

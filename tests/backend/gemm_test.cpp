@@ -3,7 +3,6 @@
 #include "hebb/backend/cpu/gemm.h"
 
 #include <gtest/gtest.h>
-#include <hwy/targets.h>
 
 #include <algorithm>
 #include <cmath>
@@ -15,9 +14,12 @@
 #include <vector>
 
 #include "hebb/core/parallel.h"
+#include "tests/backend/targets.h"
 
 namespace hebb::cpu {
 namespace {
+
+using test::for_each_target;
 
 template <class T>
 using Wide = std::conditional_t<std::is_same_v<T, float>, double, long double>;
@@ -118,23 +120,6 @@ void check(const Case& c, int64_t samples = 1 << 20, const std::vector<int>& thr
   for (int64_t i = 0; i + 1 < c.m; ++i) {
     for (int64_t j = c.n; j < before.stride; ++j) ASSERT_TRUE(std::isnan(result.at(i, j)));
   }
-}
-
-/// Calls fn once for each instruction set of this machine, with no other allowed.
-template <class F>
-void for_each_target(F fn) {
-  const int threads = num_threads();
-  hwy::SetSupportedTargetsForTest(0);
-  for (int64_t left = hwy::SupportedTargets(); left != 0; left &= left - 1) {
-    const int64_t target = left & -left;
-    SCOPED_TRACE(hwy::TargetName(target));
-    hwy::SetSupportedTargetsForTest(target);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-    fn();
-  }
-  hwy::SetSupportedTargetsForTest(0);
-  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-  set_num_threads(threads);
 }
 
 // Sanitizers take ten times as long, that of threads fifty times: under them fewer of the cases are run.
