@@ -126,11 +126,6 @@ struct Heads {
 };
 
 template <class T>
-T* scratch(ScratchUse use, int64_t n) {
-  return static_cast<T*>(thread_scratch(use, static_cast<size_t>(n) * sizeof(T)));
-}
-
-template <class T>
 void forward(const Heads& h, const T* q, const T* k, const T* v, T* y, T* lse) {
   const AttentionKernels<T> kernel = kernels<T>();
   const int64_t blocks = (h.queries + kQueries - 1) / kQueries;

@@ -102,11 +102,6 @@ int64_t column_stride(int64_t columns) {
   return ((columns + 15 + kLine - 1) / kLine | 1) * kLine;
 }
 
-template <class T>
-T* scratch(ScratchUse use, int64_t elements) {
-  return static_cast<T*>(thread_scratch(use, static_cast<size_t>(elements) * sizeof(T)));
-}
-
 /// Sizes that follow from a shape.
 struct Sizes {
   int64_t group_in, group_out, taps, depth, pixels, in_plane;

@@ -73,10 +73,6 @@ constexpr int64_t kLeastImages = 8;         // else lanes stay empty
 constexpr int64_t kPlaneBytes = 384 << 10;  // of a block: it stays in the second-level cache
 constexpr int64_t kGradientChannels = 12;   // that are turned at once: a multiple of all tiles' channels
 
-float* scratch(ScratchUse use, int64_t elements) {
-  return static_cast<float*>(thread_scratch(use, static_cast<size_t>(elements) * sizeof(float)));
-}
-
 double multiplications(const ConvShape& s) {
   return static_cast<double>(s.batch * s.out_channels * s.out_h * s.out_w) *
          static_cast<double>(s.in_channels * s.kernel_h * s.kernel_w);
@@ -100,8 +96,8 @@ void narrow_forward(const ConvShape& s, const float* x, const float* w, const fl
   for_each_piece(blocks * cuts, multiplications(s), [&](int64_t i) {
     const int64_t first = i / cuts * kernel.images, images = std::min(kernel.images, s.batch - first);
     const int64_t k0 = s.out_channels * (i % cuts) / cuts, k1 = s.out_channels * (i % cuts + 1) / cuts;
-    float* planes = scratch(ScratchUse::kConvPlanes, s.in_channels * s.in_h * z.width * kernel.images);
-    float* rows = scratch(ScratchUse::kConvPixels, 4 * z.rows_at_once * s.out_w * kernel.images);
+    float* planes = scratch<float>(ScratchUse::kConvPlanes, s.in_channels * s.in_h * z.width * kernel.images);
+    float* rows = scratch<float>(ScratchUse::kConvPixels, 4 * z.rows_at_once * s.out_w * kernel.images);
     kernel.spread_planes(s, z, x + first * s.in_channels * s.in_h * s.in_w, images, planes);
     kernel.forward_block(s, z, planes, w, bias, k0, k1, images, rows,
                          y + first * s.out_channels * s.out_h * s.out_w);
@@ -133,14 +129,14 @@ void narrow_weight_grad(const ConvShape& s, const float* gy, const float* x, flo
   const int64_t depth = s.in_channels * s.kernel_h * s.kernel_w, weights = s.out_channels * depth;
   const int64_t blocks = ceil_div(s.batch, kernel.images), chunks = std::min(kMaxChunks, blocks);
   const int64_t cuts = cuts_for_threads(chunks, ceil_div(s.out_channels, 4)), pixels = s.out_h * s.out_w;
-  float* const partial = scratch(ScratchUse::kConvPartial, chunks * weights);
+  float* const partial = scratch<float>(ScratchUse::kConvPartial, chunks * weights);
   for_each_piece(chunks * cuts, multiplications(s), [&](int64_t i) {
     const int64_t chunk = i / cuts;
     const int64_t k0 = s.out_channels * (i % cuts) / cuts, k1 = s.out_channels * (i % cuts + 1) / cuts;
     const int64_t begin = blocks * chunk / chunks, end = blocks * (chunk + 1) / chunks;
-    float* planes = scratch(ScratchUse::kConvPlanes, s.in_channels * s.in_h * z.width * kernel.images);
-    float* gradients = scratch(ScratchUse::kConvPixels, kGradientChannels * pixels * kernel.images);
-    float* sums = scratch(ScratchUse::kConvColumns, (k1 - k0) * depth * kernel.images);
+    float* planes = scratch<float>(ScratchUse::kConvPlanes, s.in_channels * s.in_h * z.width * kernel.images);
+    float* gradients = scratch<float>(ScratchUse::kConvPixels, kGradientChannels * pixels * kernel.images);
+    float* sums = scratch<float>(ScratchUse::kConvColumns, (k1 - k0) * depth * kernel.images);
     for (int64_t block = begin; block < end; ++block) {
       const int64_t first = block * kernel.images, images = std::min(kernel.images, s.batch - first);
       kernel.spread_planes(s, z, x + first * s.in_channels * s.in_h * s.in_w, images, planes);

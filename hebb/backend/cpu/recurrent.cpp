@@ -42,11 +42,6 @@ int64_t row_stride(int64_t columns) {
   return ((columns + kLine - 1) / kLine | 1) * kLine;
 }
 
-template <class T>
-T* scratch(ScratchUse use, int64_t n) {
-  return static_cast<T*>(thread_scratch(use, static_cast<size_t>(n) * sizeof(T)));
-}
-
 /// One step of one row behind its products: the gates are made of their sums in place.
 template <class T>
 void step_forward(int64_t n, T* gates, const T* before, T* c, T* h) {

@@ -97,7 +97,7 @@ int64_t point_stride(int64_t elements) {
 Points points(ScratchUse memory, int64_t rows, int64_t width) {
   const int64_t lines = ceil_div(width, 16), row = (lines >= 16 ? lines | 1 : lines) * 16;
   const int64_t point = point_stride(rows * row);
-  return {static_cast<float*>(thread_scratch(memory, sizeof(float) * (kPoints * point + 64))), point, row};
+  return {scratch<float>(memory, kPoints * point + 64), point, row};
 }
 
 double multiplications(const ConvShape& s, const TileGrid& g) {
