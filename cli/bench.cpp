@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 #include <fstream>
+#include <limits>
 
 #include "cli/app.h"
 #include "cli/bench_networks.h"
@@ -13,6 +14,8 @@
 #include "hebb/core/parallel.h"
 #include "hebb/graph/compile.h"
 #include "hebb/io/npy.h"
+#include "hebb/ops/creation.h"
+#include "hebb/ops/matmul.h"
 #include "hebb/ops/random.h"
 #include "hebb/train/checkpoint.h"
 
@@ -20,10 +23,10 @@ namespace hebb::cli {
 namespace {
 
 struct BenchOptions {
-  std::string name, mode = "compiled", precision = "f32", init, x, y;
+  std::string name, mode = "compiled", precision = "f32", init, x, y, out;
   int64_t batch = 0, losses = 0;
   double seconds = 3;
-  bool infer = false;
+  bool infer = false, profile = false;
 };
 
 double now_ms() {
@@ -60,21 +63,84 @@ double median(std::vector<double> v) {
 using Step = std::function<std::vector<Tensor>(std::span<const Tensor>)>;
 
 Step make_step(Workload& w, const BenchOptions& o) {
-  Step step;
   if (o.infer) {
     w.net->eval();
-    step = [&w](auto a) { return std::vector{w.net(a.first(1))}; };
-  } else {
-    step = [&w](auto a) {
-      w.optimizer->zero_grad();
-      const Tensor loss = w.loss(w.net(a.first(1)), a[1]);
-      backward(loss);
-      w.optimizer->step();
-      return std::vector{loss};
-    };
+    return [&w](auto a) { return std::vector{w.net(a.first(1))}; };
   }
-  if (o.mode == "eager") return step;
-  return [compiled = compile(step, {*w.net, *w.optimizer}, {.name = o.name})](auto a) { return compiled(a); };
+  return [&w](auto a) {
+    w.optimizer->zero_grad();
+    const Tensor loss = w.loss(w.net(a.first(1)), a[1]);
+    backward(loss);
+    w.optimizer->step();
+    return std::vector{loss};
+  };
+}
+
+// What the calls of one op on operands of the same shapes took together.
+struct Share {
+  std::string op, shapes;
+  int64_t calls = 0;
+  double ms = 0, gflop = 0, gb = 0;
+};
+// The costliest first, medians of some runs.
+std::vector<Share> shares_of(const Compiled& step, std::span<const Tensor> batch) {
+  constexpr int kRuns = 5;
+  std::vector<std::vector<NodeCost>> runs;
+  for (int i = 0; i < kRuns; ++i) runs.push_back(step.profile(batch));
+  std::vector<Share> shares;
+  for (size_t n = 0; n < runs[0].size(); ++n) {
+    const NodeCost& cost = runs[0][n];
+    std::vector<double> times;
+    for (const auto& run : runs) times.push_back(run[n].ms);
+    auto share = std::find_if(shares.begin(), shares.end(),
+                              [&](const Share& s) { return s.op == cost.op && s.shapes == cost.shapes; });
+    if (share == shares.end()) share = shares.insert(share, {cost.op, cost.shapes});
+    ++share->calls;
+    share->ms += median(times);
+    share->gflop += 2e-9 * static_cast<double>(cost.multiply_adds);
+    share->gb += 1e-9 * static_cast<double>(cost.bytes);
+  }
+  std::sort(shares.begin(), shares.end(), [](const Share& a, const Share& b) { return a.ms > b.ms; });
+  return shares;
+}
+void print_shares(const std::vector<Share>& shares) {
+  double total = 0;
+  for (const Share& s : shares) total += s.ms;
+  fmt::print("{:>9} {:>6} {:>6} {:>8} {:>6}  op and the shapes of its operands\n", "ms", "%", "calls", "GFLOP/s",
+             "GB/s");
+  for (const Share& s : shares)
+    fmt::print("{:9.4g} {:6.2f} {:6} {:>8} {:6.1f}  {} {}\n", s.ms, 100 * s.ms / total, s.calls,
+               s.gflop > 0 ? fmt::format("{:.1f}", 1e3 * s.gflop / s.ms) : "", 1e3 * s.gb / s.ms, s.op,
+               s.shapes);
+}
+
+// What this machine can do: the fastest of large matrix products, and copies of what no cache holds.
+int run_machine(const App& app) {
+  const auto best = [](auto&& work) {
+    double least = std::numeric_limits<double>::infinity();
+    for (const double end = now_ms() + 1500; now_ms() < end;) {
+      const double began = now_ms();
+      work();
+      least = std::min(least, now_ms() - began);
+    }
+    return least / 1e3;
+  };
+  const NoGrad no_grad;
+  constexpr int64_t kSide = 1536, kFloats = 1 << 26;
+  const Tensor a = randn({kSide, kSide}), b = randn({kSide, kSide});
+  const double gflops = 2e-9 * kSide * kSide * kSide / best([&] { matmul(a, b); });
+  Tensor from = ones({kFloats}), to = zeros({kFloats});
+  const float* const source = from.data<float>();
+  float* const target = to.mutable_data<float>();
+  const double bandwidth = 1e-9 * 2 * sizeof(float) * kFloats / best([&] {
+                             parallel_for(kFloats, 1 << 18, [&](int64_t begin, int64_t end) {
+                               std::copy(source + begin, source + end, target + begin);
+                             });
+                           });
+  if (app.json) print_json({{"threads", num_threads()}, {"peak_gflops", gflops}, {"copy_gb_s", bandwidth}});
+  else fmt::print("{} threads: products of {}x{} f32 at {:.1f} GFLOP/s, copies at {:.1f} GB/s (read and written)\n",
+                  num_threads(), kSide, kSide, gflops, bandwidth);
+  return 0;
 }
 
 Tensor load_batch(const char* option, const std::string& path, const Tensor& like) {
@@ -94,30 +160,43 @@ int run(const App& app, const BenchOptions& o) {
 
   std::optional<NoGrad> no_grad;
   if (o.infer) no_grad.emplace();
-  const Step step = make_step(w, o);
+  const Step plain = make_step(w, o);
+  const Compiled compiled = compile(plain, {*w.net, *w.optimizer}, {.name = o.name});
   const Tensor batch[] = {w.x, w.y};
+  const auto step = [&] { return o.mode == "eager" ? plain(batch) : compiled(batch); };
   std::vector<double> losses, times;
   double first = 0;
   for (int64_t i = 0; i < std::max<int64_t>(o.seconds > 0 ? 4 : 1, o.losses); ++i) {  // also warms up
     const double began = now_ms();
-    const Tensor result = step(batch)[0];
+    const Tensor result = step()[0];
     if (i == 0) first = now_ms() - began;
     if (i < o.losses) losses.push_back(result.item<double>());
+    if (i == 0 && !o.out.empty()) io::save_npy(o.out, result);
   }
   const size_t least_runs = o.seconds > 0 ? 5 : 1;
   for (const double end = now_ms() + 1000 * o.seconds; now_ms() < end || times.size() < least_runs;) {
     const double began = now_ms();
-    step(batch);
+    step();
     times.push_back(now_ms() - began);
   }
   const double middle = median(times), least = *std::min_element(times.begin(), times.end());
+  std::vector<Share> shares;
+  if (o.profile) shares = shares_of(compiled, batch);
+  const Needs needs = compiled.needs();
   if (app.json) {
     nlohmann::json j{
         {"name", o.name},           {"precision", o.precision},    {"mode", o.mode},
         {"threads", num_threads()}, {"batch", w.x.size(0)},        {"parameters", w.net->num_parameters()},
         {"steps", times.size()},    {"median_ms", middle},         {"min_ms", least},
         {"first_ms", first},        {"peak_mb", number(peak_mb())}};
+    if (o.mode == "compiled") {
+      j["gflop"] = 2e-9 * static_cast<double>(needs.multiply_adds);
+      j["floor_mb"] = 1e-6 * static_cast<double>(needs.bytes);
+    }
     if (o.losses > 0) j["losses"] = losses;
+    for (const Share& s : shares)
+      j["profile"].push_back({{"op", s.op}, {"shapes", s.shapes}, {"calls", s.calls}, {"ms", s.ms},
+                              {"gflop", s.gflop}, {"gb", s.gb}});
     print_json(j);
     return 0;
   }
@@ -126,6 +205,7 @@ int run(const App& app, const BenchOptions& o) {
       "{} {} {} {}, batch {}, {} thread{}: median {:.4g} ms, min {:.4g}, first {:.4g}, peak {:.0f} MB\n",
       o.name, o.precision, o.mode, o.infer ? "inference" : "training step", w.x.size(0), num_threads(),
       num_threads() == 1 ? "" : "s", middle, least, first, peak_mb());
+  if (o.profile) print_shares(shares);
   return 0;
 }
 
@@ -136,8 +216,10 @@ void add_bench(App& app) {
   CLI::App* c = app.command("bench", "Time a training step, or inference, of a network",
                             "  hebb bench lenet-b64\n"
                             "  hebb bench resnet18-cifar-b64 --infer --batch 1 --threads 1 --json\n"
+                            "  hebb bench lenet-b64 --profile\n"
+                            "  hebb bench machine\n"
                             "  hebb bench lenet-b64 --init w.safetensors --x x.npy --y y.npy --losses 5");
-  std::string list;
+  std::string list = "\nmachine (how fast large products and copies are here)";
   for (const WorkloadType& t : workload_types()) list += fmt::format("\n{} ({})", t.name, t.description);
   c->add_option("name", o->name, "One of:" + list)->required();
   c->add_option("--batch", o->batch, "Samples in a step (default: the name's)")
@@ -152,9 +234,17 @@ void add_bench(App& app) {
   c->add_option("--x", o->x, "Inputs (.npy) in place of random ones");
   c->add_option("--y", o->y, "Targets (.npy)");
   c->add_option("--losses", o->losses, "Print the losses of the first N steps")->check(CLI::Range(0, 100000));
+  c->add_option("--out", o->out, "Write the first outputs (with --infer) or loss to this file (.npy)");
+  c->add_flag("--profile", o->profile, "Print what each op took, the costliest first");
   c->callback([&app, o] {
+    if (o->name == "machine") {
+      app.run = [&app] { return run_machine(app); };
+      return;
+    }
+    if (o->profile && o->mode == "eager")
+      throw CLI::ValidationError("--profile", "expected --mode compiled");
     if (!find_type(o->name))
-      throw CLI::ValidationError("name", fmt::format("expected one of {}, got {}", all_names(), o->name));
+      throw CLI::ValidationError("name", fmt::format("expected one of machine, {}, got {}", all_names(), o->name));
     if (o->infer && o->losses > 0)
       throw CLI::ValidationError("--losses", "expected a training step, not --infer");
     app.run = [&app, o] { return run(app, *o); };

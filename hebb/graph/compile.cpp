@@ -121,6 +121,16 @@ struct Compiled::Impl {
     entries.reserve(kMaxPlans);  // `last` stays where it is
     return &entries.emplace_back(std::move(e));
   }
+  // The plan for a call, with the state brought up to date; null if there are too many.
+  graph::Plan* ready(std::span<const Tensor> arguments) {
+    for (size_t i = 0; i < arguments.size(); ++i)
+      HEBB_CHECK(arguments[i].defined() && arguments[i].has_data(),
+                 "[compile] expected arguments with values, argument {} has none", i);
+    for (const CompiledState& s : state)
+      if (s.refresh) s.refresh();
+    last = find_or_make(arguments);
+    return last ? last->plan.get() : nullptr;
+  }
   void plan(Entry& e, graph::Graph g, size_t number) const {
     e.traced = g.str();
     graph::optimize(g, number == 1 ? options.name : fmt::format("{}-{}", options.name, number));
@@ -153,14 +163,8 @@ Compiled compile(graph::Function fn, std::vector<CompiledState> state, CompileOp
 std::vector<Tensor> Compiled::operator()(std::span<const Tensor> arguments) const {
   // Within a function that is being compiled, or in forward mode, this one is a part of the whole.
   if (!is_eager()) return impl_->fn(arguments);
-  for (size_t i = 0; i < arguments.size(); ++i)
-    HEBB_CHECK(arguments[i].defined() && arguments[i].has_data(),
-               "[compile] expected arguments with values, argument {} has none", i);
   const std::lock_guard lock(impl_->mutex);
-  for (const CompiledState& s : impl_->state)
-    if (s.refresh) s.refresh();
-  impl_->last = impl_->find_or_make(arguments);
-  if (impl_->last) return impl_->last->plan->run(arguments, impl_->last->state);
+  if (graph::Plan* plan = impl_->ready(arguments)) return plan->run(arguments, impl_->last->state);
   if (!impl_->warned)
     std::fprintf(
         stderr,
@@ -175,6 +179,22 @@ bool Compiled::retrace(std::span<const Tensor> arguments) const {
   if (!is_eager()) return false;
   const std::lock_guard lock(impl_->mutex);
   return impl_->retrace(arguments);
+}
+
+std::vector<NodeCost> Compiled::profile(std::span<const Tensor> arguments) const {
+  HEBB_CHECK(is_eager(), "[profile] expected a call outside of functions that are being compiled");
+  const std::lock_guard lock(impl_->mutex);
+  graph::Plan* const plan = impl_->ready(arguments);
+  HEBB_CHECK(plan, "[profile] expected a call of a kind that has a plan, {} plans of other kinds are kept",
+             kMaxPlans);
+  std::vector<NodeCost> costs;
+  plan->run(arguments, impl_->last->state, &costs);
+  return costs;
+}
+
+Needs Compiled::needs() const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->last ? graph::needs_of(impl_->last->plan->graph()) : Needs{};
 }
 
 size_t Compiled::num_plans() const {

@@ -8,6 +8,7 @@
 
 #include "hebb/core/error.h"
 #include "hebb/core/tensor.h"
+#include "hebb/graph/cost.h"
 
 namespace hebb {
 
@@ -54,6 +55,11 @@ class Compiled {
   bool retrace(std::initializer_list<Tensor> arguments) const {
     return retrace(std::span<const Tensor>(arguments.begin(), arguments.size()));
   }
+  /// One more call, state and all, whose results are dropped; what each of its ops took, in the order in which
+  /// they ran. Throws Error if such a call has no plan (see compile()).
+  std::vector<NodeCost> profile(std::span<const Tensor> arguments) const;
+  /// What the last call's plan needs; nothing before the first call and after one that ran eagerly.
+  Needs needs() const;
   /// How many kinds of call have a plan.
   size_t num_plans() const;
   /// The graph of the last call's plan, as text; empty before the first call and after one that ran eagerly.

@@ -84,6 +84,29 @@ std::string Graph::dot() const {
   return out + "}\n";
 }
 
+int64_t multiply_adds(const Graph& g, const Node& n) {
+  if (!n.op->multiply_adds) return 0;
+  std::vector<const TensorSpec*> in;
+  for (const ValueId v : n.inputs) in.push_back(&g.values[v]);
+  Specs out;
+  for (const ValueId v : n.outputs) out.push_back(g.values[v]);
+  return n.op->multiply_adds(in, out, n.attrs);
+}
+
+Needs needs_of(const Graph& g) {
+  const auto bytes = [&](ValueId v) { return g.values[v].shape.numel() * size_of(g.values[v].dtype); };
+  Needs needs;
+  for (const ValueId v : g.arguments) needs.bytes += bytes(v);
+  for (const State& s : g.states) needs.bytes += bytes(s.before) * (s.after == s.before ? 1 : 2);
+  for (const Node& n : g.nodes) {
+    const int64_t work = multiply_adds(g, n);
+    needs.multiply_adds += work;
+    if (work > 0)
+      for (const ValueId v : n.outputs) needs.bytes += 2 * bytes(v);
+  }
+  return needs;
+}
+
 void verify(const Graph& g, const std::string& after) {
   std::vector<bool> made(g.values.size());
   auto expect = [&](bool ok, const std::string& what) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "hebb/graph/cost.h"
 #include "hebb/op/op.h"
 
 namespace hebb::graph {
@@ -51,6 +52,11 @@ struct Graph {
   /// For Graphviz.
   std::string dot() const;
 };
+
+/// Of one run of the node, by what its op says; 0 for ops that are no products.
+int64_t multiply_adds(const Graph& graph, const Node& node);
+/// Of the whole graph.
+Needs needs_of(const Graph& graph);
 
 /// Throws Error if the graph is not well formed: a value made twice or read before it is made, a node whose
 /// outputs are not what its op infers. Says which pass left it so.

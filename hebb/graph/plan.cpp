@@ -1,6 +1,7 @@
 #include "hebb/graph/plan.h"
 
 #include <algorithm>
+#include <chrono>
 #include <numeric>
 
 #include "hebb/autograd/grad.h"
@@ -193,7 +194,21 @@ void Plan::run_step(Step& step) {
   }
 }
 
-std::vector<Tensor> Plan::run(std::span<const Tensor> arguments, std::span<const Tensor> states) {
+NodeCost Plan::timed_step(Step& step) {
+  const Node& n = *step.node;
+  NodeCost cost{std::string(n.op->name), n.module, "", 0, multiply_adds(graph_, n), 0};
+  for (const ValueId v : n.inputs) cost.bytes += bytes_of(graph_.values[v]);
+  for (const ValueId v : n.outputs) cost.bytes += bytes_of(graph_.values[v]);
+  for (const ValueId v : n.inputs)
+    cost.shapes += (cost.shapes.empty() ? "" : ", ") + graph_.values[v].shape.str();
+  const auto began = std::chrono::steady_clock::now();
+  run_step(step);
+  cost.ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began).count();
+  return cost;
+}
+
+std::vector<Tensor> Plan::run(std::span<const Tensor> arguments, std::span<const Tensor> states,
+                              std::vector<NodeCost>* costs) {
   const NoGrad no_grad;
   struct Releases {
     Plan& plan;
@@ -217,7 +232,10 @@ std::vector<Tensor> Plan::run(std::span<const Tensor> arguments, std::span<const
     const Tensor t = hebb::detail::dense(states[i]);
     bind(graph_.states[i].before, t.impl()->storage, t.impl()->offset);
   }
-  for (Step& s : steps_) run_step(s);
+  for (Step& s : steps_) {
+    if (costs) costs->push_back(timed_step(s));
+    else run_step(s);
+  }
 
   std::vector<Tensor> results;
   for (const ValueId v : graph_.results) results.push_back(values_[v].detach());

@@ -37,7 +37,9 @@ class Plan {
 
   /// The results for these arguments, which must be of the traced shapes and types; then the states are what
   /// the function made of them. If a kernel throws (an index out of range), the states stay as they were.
-  std::vector<Tensor> run(std::span<const Tensor> arguments, std::span<const Tensor> states);
+  /// With `costs`, what each node took is appended to it.
+  std::vector<Tensor> run(std::span<const Tensor> arguments, std::span<const Tensor> states,
+                          std::vector<NodeCost>* costs = nullptr);
 
   const Graph& graph() const { return graph_; }
   /// Of memory that lives only within a run.
@@ -57,6 +59,7 @@ class Plan {
   void release();
   void run_step(Step& step);
   void run_kernel(Step& step);
+  NodeCost timed_step(Step& step);
 
   Graph graph_;
   MemoryPlan memory_;
