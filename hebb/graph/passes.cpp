@@ -58,7 +58,8 @@ std::span<const Pass> passes() {
   static constexpr Pass kPasses[] = {{"fold_constants", fold_constants},
                                      {"simplify", simplify},
                                      {"share_common", share_common},
-                                     {"drop_dead", drop_dead}};
+                                     {"drop_dead", drop_dead},
+                                     {"channels_last", channels_last}};
   return kPasses;
 }
 

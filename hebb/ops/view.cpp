@@ -6,30 +6,13 @@
 #include "hebb/ops/elementwise.h"
 #include "hebb/ops/op_support.h"
 #include "hebb/ops/table.h"
+#include "hebb/ops/view_attrs.h"
 
 namespace hebb {
 
 using namespace detail;
 
 namespace {
-
-struct ShapeAttrs {
-  Shape shape;
-  HEBB_FIELDS(shape)
-};
-struct PermuteAttrs {
-  Shape dims;
-  HEBB_FIELDS(dims)
-};
-struct SliceAttrs {
-  int64_t dim = 0, start = 0, stop = 0, step = 1;
-  Shape input;  // of slice, which slice_grad needs
-  HEBB_FIELDS(dim, start, stop, step, input)
-};
-struct FlipAttrs {
-  int64_t dims = 0;  // bit i: dimension i is reversed
-  HEBB_FIELDS(dims)
-};
 
 // Every view's plain kernel: copy what the view would show.
 void reference_view(const OpDef& op, const ReferenceArgs& s) {

@@ -1,4 +1,4 @@
-// Two-dimensional convolution and its two gradients on raw NCHW pointers, for every stride, dilation, padding
+// Two-dimensional convolution and its two gradients on raw pointers, for every stride, dilation, padding
 // and number of groups. They are matrix products over cache-sized blocks of pixels; depthwise convolutions,
 // whose products would be a single row, have a direct path. Results do not depend on the number of threads.
 #pragma once
@@ -13,6 +13,7 @@ namespace hebb::cpu {
 struct ConvShape {
   int64_t batch, in_channels, in_h, in_w, out_channels, out_h, out_w, kernel_h, kernel_w;
   int64_t stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w, groups;
+  bool channels_last = false;  ///< x and y are [batch, h, w, channels]
 };
 
 /// The convolution whose outputs are the gradient of the inputs, for strides of 1: channels change places,
@@ -37,5 +38,10 @@ void conv2d_input_grad(const ConvShape& shape, const T* gy, const T* w, T* gx);
 /// Overwrites gw with the gradient with respect to w, given that of y.
 template <class T>
 void conv2d_weight_grad(const ConvShape& shape, const T* gy, const T* x, T* gw);
+
+/// The same of images whose channels are last, for one group.
+void last_forward(const ConvShape& shape, const float* x, const float* w, const float* bias, float* y);
+void last_input_grad(const ConvShape& shape, const float* gy, const float* w, float* gx);
+void last_weight_grad(const ConvShape& shape, const float* gy, const float* x, float* gw);
 
 }  // namespace hebb::cpu

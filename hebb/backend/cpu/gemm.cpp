@@ -114,17 +114,17 @@ class BlockedProduct {
     // evict each other.
     const int64_t panels = (n1 - n0 + kTileColumns<T> - 1) / kTileColumns<T>;
     const bool a_aliases = g.lda * sizeof(T) % 4096 == 0, b_aliases = g.ldb * sizeof(T) % 4096 == 0;
-    pack_a_ = a_aliases || panels > (g.trans_a ? 8 : 3);
+    pack_a_ = g.a_rows || a_aliases || panels > (g.trans_a ? 8 : 3);
     // A panel of B in place is short pieces of rows. Where they are a single cache line, an even number of
     // lines apart, they fill only some sets of the first-level cache, which costs unless few tiles read them.
     const bool spread = kTileColumns<T> * sizeof(T) > 64 || g.ldb * sizeof(T) % 128 == 64;
     const bool few_tiles = m1 - m0 <= 4 * kMaxTileRows;
-    pack_b_ = g.trans_b || g.n % kLanes<T> != 0 || b_aliases || !(spread || few_tiles);
+    pack_b_ = g.b_rows || g.trans_b || g.n % kLanes<T> != 0 || b_aliases || !(spread || few_tiles);
     tile_rows_ = pack_a_ ? kPackedTileRows : n1 - n0 <= kLanes<T> ? kMaxNarrowRows : kMaxTileRows;
     layout_ = g.trans_a ? ALayout::kColumns : ALayout::kRows;
     constexpr int64_t kLarge = 1 << 19;
-    large_a_ = g.m * g.k * static_cast<int64_t>(sizeof(T)) >= kLarge;
-    large_b_ = g.n * g.k * static_cast<int64_t>(sizeof(T)) >= kLarge;
+    large_a_ = !g.a_rows && g.m * g.k * static_cast<int64_t>(sizeof(T)) >= kLarge;
+    large_b_ = !g.b_rows && g.n * g.k * static_cast<int64_t>(sizeof(T)) >= kLarge;
     large_c_ = g.m * g.n * static_cast<int64_t>(sizeof(T)) >= 8 * kLarge;
   }
 
@@ -146,7 +146,13 @@ class BlockedProduct {
       b_panel_stride_ = depth_ * kTileColumns<T> + kLine<T>;
       T* out = static_cast<T*>(thread_scratch(
           ScratchUse::kGemmB, sizeof(T) * static_cast<size_t>((panels_ + 1) * b_panel_stride_)));
-      if (g_.trans_b) {
+      if (g_.b_rows) {
+        alignas(64) T line[kBlockColumns + kLanes<T>];
+        for (int64_t k = 0; k < depth_; ++k) {
+          gather_rows(*g_.b_rows, k0_ + k, 1, j0_, columns_, line, 0);
+          pack_b_row(line, columns_, k, out, b_panel_stride_);
+        }
+      } else if (g_.trans_b) {
         pack_b_transposed(b_at(g_, k0_, j0_), g_.ldb, columns_, depth_, out, b_panel_stride_);
       } else {
         pack_b(b_at(g_, k0_, j0_), g_.ldb, columns_, depth_, out, b_panel_stride_);
@@ -182,8 +188,7 @@ class BlockedProduct {
         panel_stride = kPackedTileRows * kPackedRowStride<T>;
         if (!a_panels_once) {
           for (int64_t p = 0; p < pieces.count; ++p) {
-            pack_a_rows(a_at(g_, i0 + pieces.begin(p), k0_), g_.lda, pieces.size(p), depth_,
-                        packed + p * panel_stride, kPackedRowStride<T>);
+            pack_rows(i0 + pieces.begin(p), pieces.size(p), packed + p * panel_stride);
           }
         }
       }
@@ -192,8 +197,7 @@ class BlockedProduct {
     const bool by_rows = depth_ <= (g_.trans_a ? 128 : 32) && b_bytes <= (256 << 10);
     if (a_panels_once) {  // many rows, B in the second-level cache: a panel of A is packed just before use
       for (int64_t p = 0; p < pieces.count; ++p) {
-        pack_a_rows(a_at(g_, i0 + pieces.begin(p), k0_), g_.lda, pieces.size(p), depth_, packed,
-                    kPackedRowStride<T>);
+        pack_rows(i0 + pieces.begin(p), pieces.size(p), packed);
         for (int64_t j = 0; j < panels_; ++j) tile(i0 + pieces.begin(p), pieces.size(p), j, packed, a_stride);
       }
     } else if (by_rows) {  // short sums are bound by writing C: write it by whole rows
@@ -210,6 +214,11 @@ class BlockedProduct {
         }
       }
     }
+  }
+
+  void pack_rows(int64_t i, int64_t rows, T* out) {
+    if (g_.a_rows) gather_rows(*g_.a_rows, i, rows, k0_, depth_, out, kPackedRowStride<T>);
+    else pack_a_rows(a_at(g_, i, k0_), g_.lda, rows, depth_, out, kPackedRowStride<T>);
   }
 
   HWY_INLINE void tile(int64_t i, int64_t rows, int64_t panel, const T* a, int64_t a_stride) {
@@ -413,7 +422,7 @@ void* thread_scratch(ScratchUse use, size_t bytes) {
 template <class T>
 void gemm_serial(const Gemm<T>& g) {
   if (g.m <= 0 || g.n <= 0) return;
-  if (multiplications(g) <= kSmallProduct) return multiply_small(g);
+  if (multiplications(g) <= kSmallProduct && !g.a_rows && !g.b_rows) return multiply_small(g);
   multiply_range(g, 0, g.m, 0, g.n);
 }
 

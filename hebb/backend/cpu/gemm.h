@@ -2,10 +2,24 @@
 // stand in gemm-inl.h and pack-inl.h, written once and compiled for every instruction set; gemm.cpp blocks
 // the loops, chooses the instruction set at run time and splits the work over threads.
 #pragma once
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 namespace hebb::cpu {
+
+/// The rows that a convolution of images [image][h][w][channels] multiplies. Row i belongs to place i of a
+/// grid of [image][rows][columns] places and holds, tap after tap, the channels of the pixel under the tap;
+/// zeros outside of the image.
+template <class T>
+struct PixelRows {
+  const T* images;
+  int64_t h, w, channels;
+  int64_t rows, columns;                         // of the grid
+  int64_t step_h, step_w;                        // pixels from one place to the next
+  std::span<const std::array<int64_t, 2>> taps;  // pixels from the place to the one under each tap
+};
 
 /// C[m,n] = op(A)[m,k] op(B)[k,n] (+ C if accumulate) (+ row_bias[i]) (+ col_bias[j]), row-major.
 /// op(A) is A, or its transpose when `trans_a` (A is then stored as [k,m]); B alike. Each leading dimension
@@ -24,6 +38,10 @@ struct Gemm {
   bool accumulate = false;
   const T* row_bias = nullptr;  // m values
   const T* col_bias = nullptr;  // n values
+  /// In place of `a` or `b`: rows [m, k] or [k, n] that are gathered while they are packed. Not with trans_a,
+  /// trans_b.
+  const PixelRows<T>* a_rows = nullptr;
+  const PixelRows<T>* b_rows = nullptr;
 };
 
 /// Computes the product on as many threads as pay. The result is the same, bit for bit, for any number.

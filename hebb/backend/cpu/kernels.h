@@ -14,6 +14,7 @@ struct KernelEntry {
 };
 
 std::vector<KernelEntry> contract_kernels();   // contract.cpp: matmul, linear, convolutions
+std::vector<KernelEntry> nhwc_kernels();       // channels_last.cpp: ops of images [N, H, W, C]
 std::vector<KernelEntry> reduce_kernels();     // reduce.cpp
 std::vector<KernelEntry> index_kernels();      // index.cpp: cat, pad, gather, embedding, …
 std::vector<KernelEntry> pool_kernels();       // pool.cpp: pooling, unpooling, upsampling

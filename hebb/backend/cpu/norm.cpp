@@ -31,6 +31,13 @@ struct NormKernels {
   void (*normalize_affine_line)(const T* x, const T* w, const T* b, int64_t n, T mean, T scale, T* y);
   void (*combine_line)(const T* g, const T* x, const T* w, int64_t n, T mean, T a, T b, T c, T* out);
   void (*add_affine_gradients)(const T* g, const T* x, int64_t n, T mean, T scale, T* gw, T* gb);
+  void (*channel_moments)(const T* x, int64_t rows, int64_t channels, T* mean, T* squares);
+  void (*channel_gradient_sums)(const T* g, const T* x, const T* mean, int64_t rows, int64_t channels,
+                                T* plain, T* centred);
+  void (*normalize_channels)(const T* x, int64_t rows, int64_t channels, const T* mean, const T* scale,
+                             const T* shift, T* y);
+  void (*combine_channels)(const T* g, const T* x, int64_t rows, int64_t channels, const T* mean, const T* a,
+                           const T* b, const T* shift, T* out);
   bool (*binary_cross_entropy_line)(const T* x, const T* y, int64_t n, T* loss);
 };
 
@@ -377,34 +384,49 @@ struct Channels {
   }
 };
 
-// With one value a sample ([N, C]) a channel is a column: rows are walked, for a range of channels at once.
+/// The rows of [N, C] in blocks that stay in the first-level cache, cut by the shape alone.
+struct RowBlocks {
+  int64_t rows, channels, each, count;
+  explicit RowBlocks(const Channels& c)
+      : rows(c.batch), channels(c.channels), each(std::max<int64_t>(1, 8192 / std::max<int64_t>(1, c.channels))),
+        count((rows + each - 1) / each) {}
+  /// Calls fn(block, first row, rows) for all.
+  template <class F>
+  void parallel(double ns_each, F fn) const {
+    parallel_for(count, grain(ns_each * static_cast<double>(each * channels)), [&](int64_t begin, int64_t end) {
+      for (int64_t b = begin; b < end; ++b) fn(b, b * each, std::min(each, rows - b * each));
+    });
+  }
+};
+
+/// Batch normalisation of [N, C].
 template <class T>
 void batch_norm_rows(const Channels& c, const T* x, const T* weight, const T* bias, double eps, T* y, T* mean,
                      T* var) {
-  c.parallel(1, [&](int64_t begin, int64_t end) {
-    const auto width = static_cast<size_t>(end - begin);
-    std::vector<double> sum(width), squares(width);
-    for (int64_t b = 0; b < c.batch; ++b)
-      for (size_t j = 0; j < width; ++j) sum[j] += static_cast<double>(x[b * c.channels + begin + j]);
-    for (double& s : sum) s /= c.count();
-    for (int64_t b = 0; b < c.batch; ++b) {
-      for (size_t j = 0; j < width; ++j) {
-        const double centred = static_cast<double>(x[b * c.channels + begin + j]) - sum[j];
-        squares[j] += centred * centred;
-      }
+  const NormKernels<T> k = kernels<T>();
+  const RowBlocks blocks(c);
+  const auto width = static_cast<size_t>(c.channels);
+  std::vector<T> means(static_cast<size_t>(blocks.count) * width), squares(means.size()), scale(width);
+  blocks.parallel(0.2, [&](int64_t block, int64_t first, int64_t rows) {
+    k.channel_moments(x + first * c.channels, rows, c.channels, &means[block * width], &squares[block * width]);
+  });
+  // Blocks of n values with their mean and sum of squares are joined as by Chan, Golub and LeVeque, 1979.
+  for (size_t j = 0; j < width; ++j) {
+    double n = 0, m = 0, s = 0;
+    for (int64_t b = 0; b < blocks.count; ++b) {
+      const auto more = static_cast<double>(std::min(blocks.each, blocks.rows - b * blocks.each));
+      const double difference = static_cast<double>(means[b * width + j]) - m;
+      s += static_cast<double>(squares[b * width + j]) + difference * difference * n * more / (n + more);
+      n += more;
+      m += difference * more / n;
     }
-    std::vector<T> scale(width);
-    for (size_t j = 0; j < width; ++j) {
-      const double v = squares[j] / c.count();
-      mean[begin + j] = static_cast<T>(sum[j]);
-      var[begin + j] = static_cast<T>(v);
-      scale[j] = static_cast<T>(static_cast<double>(weight[begin + j]) / std::sqrt(v + eps));
-    }
-    for (int64_t b = 0; b < c.batch; ++b) {
-      const int64_t row = b * c.channels + begin;
-      for (size_t j = 0; j < width; ++j)
-        y[row + j] = (x[row + j] - mean[begin + j]) * scale[j] + bias[begin + j];
-    }
+    mean[j] = static_cast<T>(m);
+    var[j] = static_cast<T>(s / n);
+    scale[j] = static_cast<T>(static_cast<double>(weight[j]) / std::sqrt(s / n + eps));
+  }
+  blocks.parallel(0.2, [&](int64_t, int64_t first, int64_t rows) {
+    k.normalize_channels(x + first * c.channels, rows, c.channels, mean, scale.data(), bias,
+                         y + first * c.channels);
   });
 }
 
@@ -467,29 +489,33 @@ Kernel prepare_batch_norm_grad(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
         gb[i] = static_cast<T>(plain);
         return r;
       };
-      c.parallel(c.inner == 1 ? 1 : 0.5, [&](int64_t begin, int64_t end) {
-        if (c.inner == 1) {
-          const auto width = static_cast<size_t>(end - begin);
-          std::vector<double> plain(width), centred(width);
-          for (int64_t row = begin; row < c.batch * c.channels; row += c.channels) {
-            for (size_t j = 0; j < width; ++j) {
-              const auto gi = static_cast<double>(g[row + j]);
-              plain[j] += gi;
-              centred[j] += gi * static_cast<double>(x[row + j] - mean[begin + j]);
-            }
+      if (c.inner == 1) {
+        const RowBlocks blocks(c);
+        const auto width = static_cast<size_t>(c.channels);
+        std::vector<T> plain(static_cast<size_t>(blocks.count) * width), centred(plain.size());
+        blocks.parallel(0.3, [&](int64_t block, int64_t first, int64_t rows) {
+          k.channel_gradient_sums(g + first * c.channels, x + first * c.channels, mean, rows, c.channels,
+                                  &plain[block * width], &centred[block * width]);
+        });
+        std::vector<T> a(width), b(width), shift(width);
+        for (size_t j = 0; j < width; ++j) {
+          double s = 0, t = 0;
+          for (size_t at = j; at < plain.size(); at += width) {
+            s += static_cast<double>(plain[at]);
+            t += static_cast<double>(centred[at]);
           }
-          std::vector<T> a(width), b(width), shift(width);
-          for (size_t j = 0; j < width; ++j) {
-            const auto r = finish(begin + static_cast<int64_t>(j), plain[j], centred[j]);
-            a[j] = static_cast<T>(r.a);
-            b[j] = static_cast<T>(r.b);
-            shift[j] = static_cast<T>(r.shift);
-          }
-          for (int64_t row = begin; row < c.batch * c.channels; row += c.channels)
-            for (size_t j = 0; j < width; ++j)
-              gx[row + j] = g[row + j] * a[j] + ((x[row + j] - mean[begin + j]) * b[j] + shift[j]);
-          return;
+          const auto r = finish(static_cast<int64_t>(j), s, t);
+          a[j] = static_cast<T>(r.a);
+          b[j] = static_cast<T>(r.b);
+          shift[j] = static_cast<T>(r.shift);
         }
+        blocks.parallel(0.3, [&](int64_t, int64_t first, int64_t rows) {
+          const int64_t at = first * c.channels;
+          k.combine_channels(g + at, x + at, rows, c.channels, mean, a.data(), b.data(), shift.data(), gx + at);
+        });
+        return;
+      }
+      c.parallel(0.5, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) {
           double plain = 0, centred = 0;
           c.each_line(i, [&](int64_t at) {

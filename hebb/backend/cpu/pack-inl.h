@@ -10,6 +10,7 @@
 #include <algorithm>
 
 #include "hebb/backend/cpu/gemm-inl.h"
+#include "hebb/backend/cpu/gemm.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace hebb::cpu {
@@ -151,27 +152,54 @@ void pack_a_columns(const T* a, int64_t lda, const EqualPieces& pieces, int64_t 
   }
 }
 
-/// Columns of B in panels of kTileColumns: out[panel][k][width], where the last panel is one vector wide if
-/// that holds its columns. Lanes behind the last column are padding whose values do not matter.
+/// Row k of B, of n columns, in panels of kTileColumns: out[panel][k][width], where the last panel is one
+/// vector wide if that holds its columns. Lanes behind the last column are padding whose values do not matter.
 template <class T>
-void pack_b(const T* b, int64_t ldb, int64_t n, int64_t depth, T* out, int64_t panel_stride) {
+HWY_INLINE void pack_b_row(const T* s, int64_t n, int64_t k, T* out, int64_t panel_stride) {
   constexpr int L = kLanes<T>;
   const Tag<T> d;
   const int64_t whole = n / (2 * L), rest = n - whole * 2 * L;
+  for (int64_t p = 0; p < whole; ++p) {
+    T* q = out + p * panel_stride + k * 2 * L;
+    hn::StoreU(hn::LoadU(d, s + p * 2 * L), d, q);
+    hn::StoreU(hn::LoadU(d, s + p * 2 * L + L), d, q + L);
+  }
   T* const tail = out + whole * panel_stride;
-  for (int64_t k = 0; k < depth; ++k) {
-    const T* s = b + k * ldb;
-    for (int64_t p = 0; p < whole; ++p) {
-      T* q = out + p * panel_stride + k * 2 * L;
-      hn::StoreU(hn::LoadU(d, s + p * 2 * L), d, q);
-      hn::StoreU(hn::LoadU(d, s + p * 2 * L + L), d, q + L);
-    }
-    s += whole * 2 * L;
-    if (rest > L) {
-      hn::StoreU(hn::LoadU(d, s), d, tail + k * 2 * L);
-      hn::StoreU(load_first(s + L, rest - L), d, tail + k * 2 * L + L);
-    } else if (rest > 0) {
-      hn::StoreU(load_first(s, rest), d, tail + k * L);
+  s += whole * 2 * L;
+  if (rest > L) {
+    hn::StoreU(hn::LoadU(d, s), d, tail + k * 2 * L);
+    hn::StoreU(load_first(s + L, rest - L), d, tail + k * 2 * L + L);
+  } else if (rest > 0) {
+    hn::StoreU(load_first(s, rest), d, tail + k * L);
+  }
+}
+
+/// All rows of B.
+template <class T>
+void pack_b(const T* b, int64_t ldb, int64_t n, int64_t depth, T* out, int64_t panel_stride) {
+  for (int64_t k = 0; k < depth; ++k) pack_b_row(b + k * ldb, n, k, out, panel_stride);
+}
+
+/// Elements [first, first + count) of `rows` rows from `row` on; row i goes to out + i * out_stride.
+template <class T>
+void gather_rows(const PixelRows<T>& p, int64_t row, int64_t rows, int64_t first, int64_t count, T* out,
+                 int64_t out_stride) {
+  const Tag<T> d;
+  for (int64_t i = row; i < row + rows; ++i, out += out_stride) {
+    const int64_t y = i / p.columns % p.rows * p.step_h, x = i % p.columns * p.step_w;
+    const T* const image = p.images + i / (p.columns * p.rows) * p.h * p.w * p.channels;
+    auto tap = static_cast<size_t>(first / p.channels);
+    int64_t c = first % p.channels;
+    T* q = out;
+    for (int64_t left = count; left > 0; ++tap, c = 0) {
+      const int64_t n = std::min(left, p.channels - c), h = y + p.taps[tap][0], w = x + p.taps[tap][1];
+      const T* const s = image + (h * p.w + w) * p.channels + c;
+      const bool inside = h >= 0 && h < p.h && w >= 0 && w < p.w;
+      int64_t k = 0;
+      for (; k + kLanes<T> <= n; k += kLanes<T>) hn::StoreU(inside ? hn::LoadU(d, s + k) : hn::Zero(d), d, q + k);
+      if (k < n) store_first(inside ? load_first(s + k, n - k) : hn::Zero(d), q + k, n - k);
+      q += n;
+      left -= n;
     }
   }
 }

@@ -119,37 +119,53 @@ HWY_INLINE void for_each_run(const TileGrid& g, int64_t first, int64_t end, F fn
   }
 }
 
-/// `rows` rows of `width` pixels from (y, x) on, of up to kChannels channels from `plane` on:
-/// [row][pixel][lane], zeros outside of the planes of h x w.
-HWY_INLINE void load_strip(const float* plane, int64_t channels, int64_t h, int64_t w, int64_t y, int64_t x,
+/// `rows` rows of `width` pixels from (y, x) on, of up to kChannels channels from `image` on:
+/// [row][pixel][lane], zeros outside of the images of h x w.
+HWY_INLINE void load_strip(const ImageLayout& l, const float* image, int64_t channels, int64_t y, int64_t x,
                            int64_t rows, int64_t width, float* strip) {
-  const int64_t begin = std::clamp<int64_t>(-x, 0, width), end = std::clamp<int64_t>(w - x, begin, width);
+  const int64_t begin = std::clamp<int64_t>(-x, 0, width), end = std::clamp<int64_t>(l.w - x, begin, width);
   for (int64_t r = 0; r < rows; ++r, strip += width * kChannels) {
-    const bool inside = y + r >= 0 && y + r < h;
+    const bool inside = y + r >= 0 && y + r < l.h;
     const int64_t b = inside ? begin : width, e = inside ? end : width;
     std::fill(strip, strip + b * kChannels, 0.0f);
-    if (e > b) lines_to_lanes(plane + (y + r) * w + x + b, h * w, channels, e - b, strip + b * kChannels);
+    const float* const row = image + (y + r) * l.row + (x + b) * l.pixel;
+    if (l.channel == 1) {
+      for (int64_t i = b; i < e; ++i)
+        store(load_first(row + (i - b) * l.pixel, channels), strip + i * kChannels);
+    } else if (e > b) {
+      lines_to_lanes(row, l.channel, channels, e - b, strip + b * kChannels);
+    }
     std::fill(strip + e * kChannels, strip + width * kChannels, 0.0f);
   }
 }
 
-/// Tiles [first, end) of images of `channels` planes of h x w to their points, for channels [c0, c1), where
-/// c0 is a multiple of kChannels. Tile t's square of Size x Size pixels begins at 4 t - pad in each
-/// direction.
+/// Tiles [first, end) of images to their points, for channels [c0, c1), where c0 is a multiple of kChannels.
+/// Tile t's square of Size x Size pixels begins at 4 t - pad in each direction.
 template <int Size, auto Line>
-HWY_INLINE void tiles_to_points(const TileGrid& g, const float* x, int64_t channels, int64_t h, int64_t w,
-                                int64_t pad_top, int64_t pad_left, int64_t first, int64_t end, int64_t c0,
-                                int64_t c1, const Points& to) {
+HWY_INLINE void tiles_to_points(const TileGrid& g, const ImageLayout& l, const float* x, int64_t pad_top,
+                                int64_t pad_left, int64_t first, int64_t end, int64_t c0, int64_t c1,
+                                const Points& to) {
   alignas(64) float strip[Size * (4 * kRun + Size - 4) * kChannels];
   for (int64_t c = c0; c < c1; c += kChannels) {
+    const int64_t channels = std::min(kChannels, l.channels - c);
     int64_t tile = first;
     for_each_run(g, first, end, [&](int64_t image, int64_t row, int64_t column, int64_t count) HWY_ATTR {
-      const int64_t width = 4 * count + Size - 4;
-      load_strip(x + (image * channels + c) * h * w, std::min(kChannels, channels - c), h, w,
-                 4 * row - pad_top, 4 * column - pad_left, Size, width, strip);
+      const int64_t width = 4 * count + Size - 4, top = 4 * row - pad_top, left = 4 * column - pad_left;
+      const float* from = x + image * l.image + c * l.channel;
+      int64_t from_row = width * kChannels, from_pixel = kChannels;
+      const bool in_place = l.channel == 1 && channels == kChannels && top >= 0 && left >= 0 &&
+                            top + Size <= l.h && left + width <= l.w;
+      if (in_place) {
+        from += top * l.row + left * l.pixel;
+        from_row = l.row;
+        from_pixel = l.pixel;
+      } else {
+        load_strip(l, from, channels, top, left, Size, width, strip);
+        from = strip;
+      }
       for (int64_t i = 0; i < count; ++i, ++tile) {
-        square<Size, 6, Line>(strip + 4 * i * kChannels, width * kChannels, kChannels,
-                              to.at(0, tile - first) + c, 6 * to.point, to.point);
+        square<Size, 6, Line>(from + 4 * i * from_pixel, from_row, from_pixel, to.at(0, tile - first) + c,
+                              6 * to.point, to.point);
       }
     });
   }
@@ -157,19 +173,18 @@ HWY_INLINE void tiles_to_points(const TileGrid& g, const float* x, int64_t chann
 
 void inputs_to_points(const ConvShape& s, const TileGrid& g, const float* x, int64_t first, int64_t end,
                       int64_t c0, int64_t c1, const Points& to) {
-  tiles_to_points<6, input_points>(g, x, s.in_channels, s.in_h, s.in_w, s.pad_top, s.pad_left, first, end, c0,
-                                   c1, to);
+  tiles_to_points<6, input_points>(g, inputs_of(s), x, s.pad_top, s.pad_left, first, end, c0, c1, to);
 }
 void gradients_to_points(const ConvShape& s, const TileGrid& g, const float* gy, int64_t first, int64_t end,
                          int64_t c0, int64_t c1, const Points& to) {
-  tiles_to_points<4, gradient_points>(g, gy, s.out_channels, s.out_h, s.out_w, 0, 0, first, end, c0, c1, to);
+  tiles_to_points<4, gradient_points>(g, outputs_of(s), gy, 0, 0, first, end, c0, c1, to);
 }
 
 /// The products of tiles [first, end) to outputs of channels [k0, k1).
 void points_to_outputs(const ConvShape& s, const TileGrid& g, const Points& from, int64_t first, int64_t end,
                        int64_t k0, int64_t k1, const float* bias, float* y) {
   alignas(64) float strip[4 * 4 * kRun * kChannels];
-  const int64_t plane = s.out_h * s.out_w;
+  const ImageLayout l = outputs_of(s);
   for (int64_t k = k0; k < k1; k += kChannels) {
     const int64_t channels = std::min(kChannels, k1 - k);
     const V add = bias ? load_first(bias + k, channels) : hn::Zero(Tag<float>());
@@ -183,10 +198,17 @@ void points_to_outputs(const ConvShape& s, const TileGrid& g, const Points& from
       if (bias)
         for (int64_t i = 0; i < 4 * width; ++i)
           store(hn::Add(load(strip + i * kChannels), add), strip + i * kChannels);
-      float* out = y + (image * s.out_channels + k) * plane + 4 * row * s.out_w + 4 * column;
+      float* out = y + image * l.image + k * l.channel + 4 * row * l.row + 4 * column * l.pixel;
       const int64_t pixels = std::min(width, s.out_w - 4 * column);
-      for (int64_t r = 0; r < std::min<int64_t>(4, s.out_h - 4 * row); ++r)
-        lanes_to_lines(strip + r * width * kChannels, pixels, channels, out + r * s.out_w, plane);
+      for (int64_t r = 0; r < std::min<int64_t>(4, s.out_h - 4 * row); ++r, out += l.row) {
+        const float* const line = strip + r * width * kChannels;
+        if (l.channel == 1) {
+          for (int64_t i = 0; i < pixels; ++i)
+            store_first(load(line + i * kChannels), out + i * l.pixel, channels);
+        } else {
+          lanes_to_lines(line, pixels, channels, out, l.channel);
+        }
+      }
     });
   }
 }

@@ -22,6 +22,18 @@ struct TileGrid {
       : rows(ceil_div(s.out_h, 4)), columns(ceil_div(s.out_w, 4)), tiles(s.batch * rows * columns) {}
 };
 
+/// Images of `channels` planes of h x w: elements from one image, channel, row and pixel to the next.
+struct ImageLayout {
+  int64_t channels, h, w, image, channel, row, pixel;
+  ImageLayout(int64_t n, int64_t height, int64_t width, bool channels_last)
+      : channels(n), h(height), w(width), image(n * height * width),
+        channel(channels_last ? 1 : height * width),
+        row(channels_last ? width * n : width),
+        pixel(channels_last ? n : 1) {}
+};
+ImageLayout inputs_of(const ConvShape& s) { return {s.in_channels, s.in_h, s.in_w, s.channels_last}; }
+ImageLayout outputs_of(const ConvShape& s) { return {s.out_channels, s.out_h, s.out_w, s.channels_last}; }
+
 /// A matrix for each point: rows `row` apart, matrices `point` apart.
 struct Points {
   float* data;
