@@ -2,6 +2,7 @@
 // runs the tests written in that file: ctest has one entry a file, and no list of suites to keep up to date.
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <iostream>
 #include <string>
 #include <string_view>
@@ -31,6 +32,7 @@ std::string filter_for_file(std::string_view file) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  ::setenv("RC_PARAMS", "max_success=200", 0);  // random cases of each property
   // Parameterised suites are registered by InitGoogleTest: only then are all tests known.
   testing::InitGoogleTest(&argc, argv);
   for (int i = 1; i < argc; ++i) {

@@ -114,12 +114,84 @@ TEST(DropDead, DropsWhatNothingReads) {
   EXPECT_EQ(count(g, "add"), 1u);
 }
 
+// ---- Channels last
+
+// A residual network of every op that follows convolutions, with its gradients.
+struct Residual : nn::Module {
+  nn::Conv2d stem{3, 16, {.kernel_size = 7, .stride = 2, .padding = 3, .bias = false}};
+  nn::BatchNorm2d bn1{16};
+  nn::Conv2d conv1{16, 32, {.kernel_size = 3, .stride = 2, .padding = 1}};
+  nn::Conv2d shortcut{16, 32, {.kernel_size = 1, .stride = 2, .bias = false}};
+  nn::BatchNorm2d bn2{32};
+  nn::Conv2d conv2{32, 24, {.kernel_size = 3, .padding = 1}};
+  nn::ConvTranspose2d up{24, 24, {.kernel_size = 2, .stride = 2}};
+  nn::Conv2d conv3{40, 20, {.kernel_size = 3, .padding = 2, .dilation = 2}};
+  nn::Linear fc{20, 5};
+  Tensor forward(const Tensor& image) {
+    Tensor x = max_pool2d(relu(bn1(stem(image))), 3, {.stride = 2, .padding = 1});
+    const Tensor early = x;
+    x = relu(bn2(conv1(x)) + shortcut(x));
+    x = tanh(up(conv2(x)));
+    x = avg_pool2d(conv3(cat({x, early}, 1)), 3, {.stride = 2, .padding = 1}) * 0.5;
+    return fc(mean(x, {2, 3}));
+  }
+  HEBB_MEMBERS(stem, bn1, conv1, shortcut, bn2, conv2, up, conv3, fc)
+};
+
+struct ChannelsLast : ::testing::Test {
+  ChannelsLast() { manual_seed(3); }
+  // Loss, output and gradients.
+  static Tensors step(Residual& net, const Tensor& x, const Tensor& y) {
+    net.zero_grad();
+    const Tensor out = net(x), loss = cross_entropy(out, y);
+    backward(loss);
+    Tensors all{loss.detach(), out.detach()};
+    for (const Tensor& p : net.parameters()) all.push_back(p.grad());
+    return all;
+  }
+};
+
+TEST_F(ChannelsLast, ComputesTheSame) {
+  Residual net;
+  const Tensors arguments{randn({2, 3, 64, 64}), randint(0, 5, {2})};
+  Tensors state;
+  for (const auto& [name, t] : net.state_dict()) state.push_back(t);
+  Graph g = trace([&](Args a) { return step(net, a[0], a[1]); }, arguments, state);
+  Graph changed = g;
+  channels_last(changed);
+  verify(changed, "channels_last");
+  for (const char* op : {"conv2d", "conv2d_input_grad", "conv2d_weight_grad", "max_pool2d", "avg_pool2d"})
+    EXPECT_EQ(count(changed, op), 0u) << op;
+  EXPECT_EQ(count(changed, "conv2d_nhwc"), count(g, "conv2d"));
+  EXPECT_EQ(count(changed, "nchw_to_nhwc"), 2u) << "the image, and the gradient that the mean spreads";
+  EXPECT_EQ(count(changed, "nhwc_to_nchw"), 0u);
+  Plan before(g), after(changed);
+  const Tensors want = before.run(arguments, state), got = after.run(arguments, state);
+  ASSERT_EQ(got.size(), want.size());
+  for (size_t i = 0; i < got.size(); ++i) {
+    const double largest = max(abs(want[i])).item<double>();
+    EXPECT_LT(max(abs(got[i] - want[i])).item<double>(), 2e-4 * largest + 1e-6) << "result " << i;
+  }
+}
+
+TEST_F(ChannelsLast, LeavesAloneWhatWouldNotGain) {
+  for (const int64_t channels : {4, 16}) {  // too few channels; too little work for what is turned
+    nn::Conv2d conv(channels, channels, {.kernel_size = 1});
+    const Tensors state = conv.parameters();
+    Graph g = trace([&](Args a) -> Tensors { return {relu(conv(a[0]))}; },
+                    Tensors{ones({1, channels, 32, 32})}, state);
+    const std::string before = g.str();
+    channels_last(g);
+    EXPECT_EQ(g.str(), before);
+  }
+}
+
 TEST(Optimize, UnknownPassesAreRefused) {
   ::setenv("HEBB_DISABLE_PASS", "simplify,simplfy", 1);
   Graph g = traced([](Args a) -> Tensors { return {a[0]}; }, {ones({2})});
   EXPECT_EQ(error_of([&] { optimize(g, "f"); }),
-            "HEBB_DISABLE_PASS: expected names of fold_constants, simplify, share_common, drop_dead, got "
-            "\"simplfy\"");
+            "HEBB_DISABLE_PASS: expected names of fold_constants, simplify, share_common, drop_dead, "
+            "channels_last, got \"simplfy\"");
   ::unsetenv("HEBB_DISABLE_PASS");
 }
 

@@ -19,15 +19,16 @@ bool is_pointwise(const ConvShape& s) {
          s.pad_left == 0 && s.out_h == s.in_h && s.out_w == s.in_w;
 }
 
-/// The pixels under the taps of each output.
+/// The pixels under the taps of each output. Those of a row of the kernel are neighbours.
 struct Columns {
   Taps taps;
   PixelRows<float> rows;
   Columns(const ConvShape& s, const float* x) {
+    const int64_t run = s.dilation_w == 1 ? s.kernel_w : 1;
     for (int64_t h = 0; h < s.kernel_h; ++h)
-      for (int64_t w = 0; w < s.kernel_w; ++w)
+      for (int64_t w = 0; w < s.kernel_w; w += run)
         taps.push_back({h * s.dilation_h - s.pad_top, w * s.dilation_w - s.pad_left});
-    rows = {x, s.in_h, s.in_w, s.in_channels, s.out_h, s.out_w, s.stride_h, s.stride_w, taps};
+    rows = {x, s.in_h, s.in_w, s.in_channels, s.out_h, s.out_w, s.stride_h, s.stride_w, taps, run};
   }
 };
 

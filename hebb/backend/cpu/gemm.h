@@ -10,15 +10,16 @@
 namespace hebb::cpu {
 
 /// The rows that a convolution of images [image][h][w][channels] multiplies. Row i belongs to place i of a
-/// grid of [image][rows][columns] places and holds, tap after tap, the channels of the pixel under the tap;
-/// zeros outside of the image.
+/// grid of [image][rows][columns] places and holds, tap after tap, the channels of the `run` neighbouring
+/// pixels under the tap; zeros outside of the image.
 template <class T>
 struct PixelRows {
   const T* images;
   int64_t h, w, channels;
   int64_t rows, columns;                         // of the grid
   int64_t step_h, step_w;                        // pixels from one place to the next
-  std::span<const std::array<int64_t, 2>> taps;  // pixels from the place to the one under each tap
+  std::span<const std::array<int64_t, 2>> taps;  // pixels from the place to the first one under each tap
+  int64_t run = 1;
 };
 
 /// C[m,n] = op(A)[m,k] op(B)[k,n] (+ C if accumulate) (+ row_bias[i]) (+ col_bias[j]), row-major.

@@ -384,17 +384,18 @@ struct Channels {
   }
 };
 
-/// The rows of [N, C] in blocks that stay in the first-level cache, cut by the shape alone.
+/// The rows of [N, C] in blocks that stay in the second-level cache, cut by the shape alone.
 struct RowBlocks {
   int64_t rows, channels, each, count;
   explicit RowBlocks(const Channels& c)
-      : rows(c.batch), channels(c.channels), each(std::max<int64_t>(1, 8192 / std::max<int64_t>(1, c.channels))),
+      : rows(c.batch), channels(c.channels), each(std::max<int64_t>(1, 32768 / std::max<int64_t>(1, c.channels))),
         count((rows + each - 1) / each) {}
-  /// Calls fn(block, first row, rows) for all.
+  int64_t size(int64_t block) const { return std::min(each, rows - block * each); }
+  /// Calls fn(block, its first element, its rows) for all.
   template <class F>
   void parallel(double ns_each, F fn) const {
     parallel_for(count, grain(ns_each * static_cast<double>(each * channels)), [&](int64_t begin, int64_t end) {
-      for (int64_t b = begin; b < end; ++b) fn(b, b * each, std::min(each, rows - b * each));
+      for (int64_t b = begin; b < end; ++b) fn(b, b * each * channels, size(b));
     });
   }
 };
@@ -408,25 +409,30 @@ void batch_norm_rows(const Channels& c, const T* x, const T* weight, const T* bi
   const auto width = static_cast<size_t>(c.channels);
   std::vector<T> means(static_cast<size_t>(blocks.count) * width), squares(means.size()), scale(width);
   blocks.parallel(0.2, [&](int64_t block, int64_t first, int64_t rows) {
-    k.channel_moments(x + first * c.channels, rows, c.channels, &means[block * width], &squares[block * width]);
+    const size_t at = static_cast<size_t>(block) * width;
+    k.channel_moments(x + first, rows, c.channels, means.data() + at, squares.data() + at);
   });
   // Blocks of n values with their mean and sum of squares are joined as by Chan, Golub and LeVeque, 1979.
-  for (size_t j = 0; j < width; ++j) {
-    double n = 0, m = 0, s = 0;
-    for (int64_t b = 0; b < blocks.count; ++b) {
-      const auto more = static_cast<double>(std::min(blocks.each, blocks.rows - b * blocks.each));
-      const double difference = static_cast<double>(means[b * width + j]) - m;
-      s += static_cast<double>(squares[b * width + j]) + difference * difference * n * more / (n + more);
-      n += more;
-      m += difference * more / n;
+  std::vector<double> m(width), s(width);
+  double n = 0;
+  for (int64_t b = 0; b < blocks.count; ++b) {
+    const auto more = static_cast<double>(blocks.size(b));
+    const double share = more / (n + more), both = n * share;
+    const size_t at = static_cast<size_t>(b) * width;
+    for (size_t j = 0; j < width; ++j) {
+      const double difference = static_cast<double>(means[at + j]) - m[j];
+      s[j] += static_cast<double>(squares[at + j]) + difference * difference * both;
+      m[j] += difference * share;
     }
-    mean[j] = static_cast<T>(m);
-    var[j] = static_cast<T>(s / n);
-    scale[j] = static_cast<T>(static_cast<double>(weight[j]) / std::sqrt(s / n + eps));
+    n += more;
+  }
+  for (size_t j = 0; j < width; ++j) {
+    mean[j] = static_cast<T>(m[j]);
+    var[j] = static_cast<T>(s[j] / n);
+    scale[j] = static_cast<T>(static_cast<double>(weight[j]) / std::sqrt(s[j] / n + eps));
   }
   blocks.parallel(0.2, [&](int64_t, int64_t first, int64_t rows) {
-    k.normalize_channels(x + first * c.channels, rows, c.channels, mean, scale.data(), bias,
-                         y + first * c.channels);
+    k.normalize_channels(x + first, rows, c.channels, mean, scale.data(), bias, y + first);
   });
 }
 
@@ -494,24 +500,27 @@ Kernel prepare_batch_norm_grad(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
         const auto width = static_cast<size_t>(c.channels);
         std::vector<T> plain(static_cast<size_t>(blocks.count) * width), centred(plain.size());
         blocks.parallel(0.3, [&](int64_t block, int64_t first, int64_t rows) {
-          k.channel_gradient_sums(g + first * c.channels, x + first * c.channels, mean, rows, c.channels,
-                                  &plain[block * width], &centred[block * width]);
+          const size_t at = static_cast<size_t>(block) * width;
+          k.channel_gradient_sums(g + first, x + first, mean, rows, c.channels, plain.data() + at,
+                                  centred.data() + at);
         });
+        std::vector<double> sum(width), sum_centred(width);
+        for (size_t at = 0; at < plain.size(); at += width) {
+          for (size_t j = 0; j < width; ++j) {
+            sum[j] += static_cast<double>(plain[at + j]);
+            sum_centred[j] += static_cast<double>(centred[at + j]);
+          }
+        }
         std::vector<T> a(width), b(width), shift(width);
         for (size_t j = 0; j < width; ++j) {
-          double s = 0, t = 0;
-          for (size_t at = j; at < plain.size(); at += width) {
-            s += static_cast<double>(plain[at]);
-            t += static_cast<double>(centred[at]);
-          }
-          const auto r = finish(static_cast<int64_t>(j), s, t);
+          const auto r = finish(static_cast<int64_t>(j), sum[j], sum_centred[j]);
           a[j] = static_cast<T>(r.a);
           b[j] = static_cast<T>(r.b);
           shift[j] = static_cast<T>(r.shift);
         }
         blocks.parallel(0.3, [&](int64_t, int64_t first, int64_t rows) {
-          const int64_t at = first * c.channels;
-          k.combine_channels(g + at, x + at, rows, c.channels, mean, a.data(), b.data(), shift.data(), gx + at);
+          k.combine_channels(g + first, x + first, rows, c.channels, mean, a.data(), b.data(), shift.data(),
+                             gx + first);
         });
         return;
       }

@@ -180,26 +180,37 @@ void pack_b(const T* b, int64_t ldb, int64_t n, int64_t depth, T* out, int64_t p
   for (int64_t k = 0; k < depth; ++k) pack_b_row(b + k * ldb, n, k, out, panel_stride);
 }
 
+/// Copies n elements, or writes zeros where s is null.
+template <class T>
+HWY_INLINE void copy_or_zero(const T* s, int64_t n, T* q) {
+  const Tag<T> d;
+  int64_t k = 0;
+  for (; k + kLanes<T> <= n; k += kLanes<T>) hn::StoreU(s ? hn::LoadU(d, s + k) : hn::Zero(d), d, q + k);
+  if (k < n) store_first(s ? load_first(s + k, n - k) : hn::Zero(d), q + k, n - k);
+}
+
 /// Elements [first, first + count) of `rows` rows from `row` on; row i goes to out + i * out_stride.
 template <class T>
 void gather_rows(const PixelRows<T>& p, int64_t row, int64_t rows, int64_t first, int64_t count, T* out,
                  int64_t out_stride) {
-  const Tag<T> d;
+  const int64_t length = p.run * p.channels;  // of a tap
   for (int64_t i = row; i < row + rows; ++i, out += out_stride) {
     const int64_t y = i / p.columns % p.rows * p.step_h, x = i % p.columns * p.step_w;
     const T* const image = p.images + i / (p.columns * p.rows) * p.h * p.w * p.channels;
-    auto tap = static_cast<size_t>(first / p.channels);
-    int64_t c = first % p.channels;
+    auto tap = static_cast<size_t>(first / length);
+    int64_t begin = first % length;
     T* q = out;
-    for (int64_t left = count; left > 0; ++tap, c = 0) {
-      const int64_t n = std::min(left, p.channels - c), h = y + p.taps[tap][0], w = x + p.taps[tap][1];
-      const T* const s = image + (h * p.w + w) * p.channels + c;
-      const bool inside = h >= 0 && h < p.h && w >= 0 && w < p.w;
-      int64_t k = 0;
-      for (; k + kLanes<T> <= n; k += kLanes<T>) hn::StoreU(inside ? hn::LoadU(d, s + k) : hn::Zero(d), d, q + k);
-      if (k < n) store_first(inside ? load_first(s + k, n - k) : hn::Zero(d), q + k, n - k);
-      q += n;
-      left -= n;
+    for (int64_t left = count; left > 0; ++tap, begin = 0) {
+      const int64_t end = std::min(length, begin + left), h = y + p.taps[tap][0], w = x + p.taps[tap][1];
+      // What of the tap lies within the image.
+      const bool inside = h >= 0 && h < p.h;
+      const int64_t lo = inside ? std::clamp(-w * p.channels, begin, end) : end;
+      const int64_t hi = std::clamp((p.w - w) * p.channels, lo, end);
+      if (lo > begin) copy_or_zero<T>(nullptr, lo - begin, q);
+      if (hi > lo) copy_or_zero(image + (h * p.w + w) * p.channels + lo, hi - lo, q + (lo - begin));
+      if (end > hi) copy_or_zero<T>(nullptr, end - hi, q + (hi - begin));
+      q += end - begin;
+      left -= end - begin;
     }
   }
 }

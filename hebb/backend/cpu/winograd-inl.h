@@ -146,29 +146,30 @@ HWY_INLINE void tiles_to_points(const TileGrid& g, const ImageLayout& l, const f
                                 int64_t pad_left, int64_t first, int64_t end, int64_t c0, int64_t c1,
                                 const Points& to) {
   alignas(64) float strip[Size * (4 * kRun + Size - 4) * kChannels];
-  for (int64_t c = c0; c < c1; c += kChannels) {
-    const int64_t channels = std::min(kChannels, l.channels - c);
-    int64_t tile = first;
-    for_each_run(g, first, end, [&](int64_t image, int64_t row, int64_t column, int64_t count) HWY_ATTR {
-      const int64_t width = 4 * count + Size - 4, top = 4 * row - pad_top, left = 4 * column - pad_left;
-      const float* from = x + image * l.image + c * l.channel;
-      int64_t from_row = width * kChannels, from_pixel = kChannels;
-      const bool in_place = l.channel == 1 && channels == kChannels && top >= 0 && left >= 0 &&
-                            top + Size <= l.h && left + width <= l.w;
-      if (in_place) {
-        from += top * l.row + left * l.pixel;
-        from_row = l.row;
-        from_pixel = l.pixel;
-      } else {
-        load_strip(l, from, channels, top, left, Size, width, strip);
-        from = strip;
+  int64_t tile = first;
+  for_each_run(g, first, end, [&](int64_t image, int64_t row, int64_t column, int64_t count) HWY_ATTR {
+    const int64_t width = 4 * count + Size - 4, top = 4 * row - pad_top, left = 4 * column - pad_left;
+    const float* const from = x + image * l.image;
+    const bool inside = top >= 0 && left >= 0 && top + Size <= l.h && left + width <= l.w;
+    int64_t c = c0;
+    if (l.channel == 1 && inside) {  // pixels are lines of channels, which are read as they lie
+      const int64_t whole = c0 + (std::min(c1, l.channels) - c0) / kChannels * kChannels;
+      for (int64_t i = 0; i < count; ++i) {
+        const float* const corner = from + top * l.row + (left + 4 * i) * l.pixel;
+        for (c = c0; c < whole; c += kChannels)
+          square<Size, 6, Line>(corner + c, l.row, l.pixel, to.at(0, tile - first + i) + c, 6 * to.point,
+                                to.point);
       }
-      for (int64_t i = 0; i < count; ++i, ++tile) {
-        square<Size, 6, Line>(from + 4 * i * from_pixel, from_row, from_pixel, to.at(0, tile - first) + c,
-                              6 * to.point, to.point);
+    }
+    for (; c < c1; c += kChannels) {
+      load_strip(l, from + c * l.channel, std::min(kChannels, l.channels - c), top, left, Size, width, strip);
+      for (int64_t i = 0; i < count; ++i) {
+        square<Size, 6, Line>(strip + 4 * i * kChannels, width * kChannels, kChannels,
+                              to.at(0, tile - first + i) + c, 6 * to.point, to.point);
       }
-    });
-  }
+    }
+    tile += count;
+  });
 }
 
 void inputs_to_points(const ConvShape& s, const TileGrid& g, const float* x, int64_t first, int64_t end,
@@ -185,21 +186,21 @@ void points_to_outputs(const ConvShape& s, const TileGrid& g, const Points& from
                        int64_t k0, int64_t k1, const float* bias, float* y) {
   alignas(64) float strip[4 * 4 * kRun * kChannels];
   const ImageLayout l = outputs_of(s);
-  for (int64_t k = k0; k < k1; k += kChannels) {
-    const int64_t channels = std::min(kChannels, k1 - k);
-    const V add = bias ? load_first(bias + k, channels) : hn::Zero(Tag<float>());
-    int64_t tile = first;
-    for_each_run(g, first, end, [&](int64_t image, int64_t row, int64_t column, int64_t count) HWY_ATTR {
-      const int64_t width = 4 * count;
-      for (int64_t i = 0; i < count; ++i, ++tile) {
-        square<6, 4, outputs_of_points>(from.at(0, tile - first) + (k - k0), 6 * from.point, from.point,
+  int64_t tile = first;
+  for_each_run(g, first, end, [&](int64_t image, int64_t row, int64_t column, int64_t count) HWY_ATTR {
+    const int64_t width = 4 * count, pixels = std::min(width, s.out_w - 4 * column);
+    for (int64_t k = k0; k < k1; k += kChannels) {
+      const int64_t channels = std::min(kChannels, k1 - k);
+      for (int64_t i = 0; i < count; ++i) {
+        square<6, 4, outputs_of_points>(from.at(0, tile - first + i) + (k - k0), 6 * from.point, from.point,
                                         strip + 4 * i * kChannels, width * kChannels, kChannels);
       }
-      if (bias)
+      if (bias) {
+        const V add = load_first(bias + k, channels);
         for (int64_t i = 0; i < 4 * width; ++i)
           store(hn::Add(load(strip + i * kChannels), add), strip + i * kChannels);
+      }
       float* out = y + image * l.image + k * l.channel + 4 * row * l.row + 4 * column * l.pixel;
-      const int64_t pixels = std::min(width, s.out_w - 4 * column);
       for (int64_t r = 0; r < std::min<int64_t>(4, s.out_h - 4 * row); ++r, out += l.row) {
         const float* const line = strip + r * width * kChannels;
         if (l.channel == 1) {
@@ -209,8 +210,9 @@ void points_to_outputs(const ConvShape& s, const TileGrid& g, const Points& from
           lanes_to_lines(line, pixels, channels, out, l.channel);
         }
       }
-    });
-  }
+    }
+    tile += count;
+  });
 }
 
 /// Filters to their points, for output channels [k0, k1), one or two vectors of them.

@@ -126,8 +126,9 @@ class Changeover {
     if (!entry || n.op->kind != Kind::Contract) return false;
     const TensorSpec& weight = g_.values[n.op == &ops::conv2d_weight_grad ? n.outputs[0] : n.inputs[1]];
     if (weight.dtype != f32 || n.attrs.as<Conv2dAttrs>().groups != 1 ||
-        std::min(weight.shape[0], weight.shape[1]) < kLeastChannels)
-      return false;
+        weight.shape[0] < kLeastChannels ||
+        (n.op == &ops::conv2d_input_grad && weight.shape[1] < kLeastChannels))
+      return false;  // (an image of few channels is soon turned: what it becomes is not)
     work_ += multiply_adds(g_, n);
     change_over(n, *entry);
     return true;
