@@ -24,7 +24,7 @@ namespace {
 
 struct BenchOptions {
   std::string name, mode = "compiled", precision = "f32", init, x, y, out;
-  int64_t batch = 0, losses = 0;
+  int64_t batch = 0, losses = 0, steps = 1;
   double seconds = 3;
   bool infer = false, profile = false;
 };
@@ -176,8 +176,9 @@ int run(const App& app, const BenchOptions& o) {
   const size_t least_runs = o.seconds > 0 ? 5 : 1;
   for (const double end = now_ms() + 1000 * o.seconds; now_ms() < end || times.size() < least_runs;) {
     const double began = now_ms();
-    step();
-    times.push_back(now_ms() - began);
+    if (o.steps == 1) step();
+    else compiled.repeat(o.steps, batch);
+    times.push_back((now_ms() - began) / static_cast<double>(o.steps));
   }
   const double middle = median(times), least = *std::min_element(times.begin(), times.end());
   std::vector<Share> shares;
@@ -187,7 +188,7 @@ int run(const App& app, const BenchOptions& o) {
     nlohmann::json j{
         {"name", o.name},           {"precision", o.precision},    {"mode", o.mode},
         {"threads", num_threads()}, {"batch", w.x.size(0)},        {"parameters", w.net->num_parameters()},
-        {"steps", times.size()},    {"median_ms", middle},         {"min_ms", least},
+        {"steps", times.size() * static_cast<size_t>(o.steps)}, {"steps_per_call", o.steps}, {"median_ms", middle},         {"min_ms", least},
         {"first_ms", first},        {"peak_mb", number(peak_mb())}};
     if (o.mode == "compiled") {
       j["gflop"] = 2e-9 * static_cast<double>(needs.multiply_adds);
@@ -233,6 +234,8 @@ void add_bench(App& app) {
   c->add_option("--init", o->init, "Weights to start from (.safetensors)");
   c->add_option("--x", o->x, "Inputs (.npy) in place of random ones");
   c->add_option("--y", o->y, "Targets (.npy)");
+  c->add_option("--steps-per-call", o->steps, "Steps that each call makes; times are still of one step")
+      ->check(CLI::Range(1, 1 << 20));
   c->add_option("--losses", o->losses, "Print the losses of the first N steps")->check(CLI::Range(0, 100000));
   c->add_option("--out", o->out, "Write the first outputs (with --infer) or loss to this file (.npy)");
   c->add_flag("--profile", o->profile, "Print what each op took, the costliest first");
@@ -241,6 +244,8 @@ void add_bench(App& app) {
       app.run = [&app] { return run_machine(app); };
       return;
     }
+    if (o->steps > 1 && o->mode == "eager")
+      throw CLI::ValidationError("--steps-per-call", "expected --mode compiled");
     if (o->profile && o->mode == "eager")
       throw CLI::ValidationError("--profile", "expected --mode compiled");
     if (!find_type(o->name))

@@ -161,10 +161,19 @@ Compiled compile(graph::Function fn, std::vector<CompiledState> state, CompileOp
 }
 
 std::vector<Tensor> Compiled::operator()(std::span<const Tensor> arguments) const {
+  return repeat(1, arguments);
+}
+
+std::vector<Tensor> Compiled::repeat(int64_t times, std::span<const Tensor> arguments) const {
+  HEBB_CHECK(times >= 1, "[repeat] expected at least 1 call, got {}", times);
+  const auto plain = [&] {
+    for (int64_t i = 1; i < times; ++i) impl_->fn(arguments);
+    return impl_->fn(arguments);
+  };
   // Within a function that is being compiled, or in forward mode, this one is a part of the whole.
-  if (!is_eager()) return impl_->fn(arguments);
+  if (!is_eager()) return plain();
   const std::lock_guard lock(impl_->mutex);
-  if (graph::Plan* plan = impl_->ready(arguments)) return plan->run(arguments, impl_->last->state);
+  if (graph::Plan* plan = impl_->ready(arguments)) return plan->run(arguments, impl_->last->state, times);
   if (!impl_->warned)
     std::fprintf(
         stderr,
@@ -172,7 +181,7 @@ std::vector<Tensor> Compiled::operator()(std::span<const Tensor> arguments) cons
         "arguments to fewer shapes\n",
         impl_->options.name.c_str(), kMaxPlans);
   impl_->warned = true;
-  return impl_->fn(arguments);
+  return plain();
 }
 
 bool Compiled::retrace(std::span<const Tensor> arguments) const {
@@ -188,7 +197,7 @@ std::vector<NodeCost> Compiled::profile(std::span<const Tensor> arguments) const
   HEBB_CHECK(plan, "[profile] expected a call of a kind that has a plan, {} plans of other kinds are kept",
              kMaxPlans);
   std::vector<NodeCost> costs;
-  plan->run(arguments, impl_->last->state, &costs);
+  plan->run(arguments, impl_->last->state, 1, &costs);
   return costs;
 }
 

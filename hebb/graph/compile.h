@@ -48,6 +48,14 @@ class Compiled {
   std::vector<Tensor> operator()(std::initializer_list<Tensor> arguments) const {
     return (*this)(std::span<const Tensor>(arguments.begin(), arguments.size()));
   }
+  /// `times` calls, one after another, with the same arguments; the results are the last one's. What a call
+  /// costs beside its ops is paid once, and numbers kept elsewhere (a learning rate) are looked up once: for
+  /// steps of small networks on one batch. Throws Error unless times >= 1, and as a call does.
+  std::vector<Tensor> repeat(int64_t times, std::span<const Tensor> arguments) const;
+  /// The same.
+  std::vector<Tensor> repeat(int64_t times, std::initializer_list<Tensor> arguments) const {
+    return repeat(times, std::span<const Tensor>(arguments.begin(), arguments.size()));
+  }
   /// Traces the function again for such a call. If it now does something else, because it depends on more
   /// than arguments and state, its plan is replaced. True if so. False for a kind of call that has no plan.
   bool retrace(std::span<const Tensor> arguments) const;

@@ -151,10 +151,13 @@ void Plan::bind(ValueId root, const Ref<Storage>& storage, int64_t offset) {
 }
 
 // What leaves is not held here as well: its owner may change it in place.
-void Plan::release() {
-  for (const ValueId v : graph_.arguments) bind(v, nullptr, 0);
+void Plan::release_states() {
   for (const State& s : graph_.states) bind(s.before, nullptr, 0);
   for (const ValueId v : fresh_) bind(v, nullptr, 0);
+}
+void Plan::release() {
+  for (const ValueId v : graph_.arguments) bind(v, nullptr, 0);
+  release_states();
 }
 
 void Plan::run_kernel(Step& step) {
@@ -207,17 +210,8 @@ NodeCost Plan::timed_step(Step& step) {
   return cost;
 }
 
-std::vector<Tensor> Plan::run(std::span<const Tensor> arguments, std::span<const Tensor> states,
-                              std::vector<NodeCost>* costs) {
-  const NoGrad no_grad;
-  struct Releases {
-    Plan& plan;
-    ~Releases() { plan.release(); }
-  } releases{*this};
-  for (size_t i = 0; i < arguments.size(); ++i) {
-    const Tensor t = hebb::detail::dense(arguments[i]);
-    bind(graph_.arguments[i], t.impl()->storage, t.impl()->offset);
-  }
+// The states, and memory for what leaves the run: a state's own where it may be overwritten.
+void Plan::bind_states(std::span<const Tensor> states) {
   for (const ValueId v : fresh_) {
     const int state = in_place_[v];
     const hebb::detail::TensorImpl* old = state >= 0 ? states[state].impl() : nullptr;
@@ -232,13 +226,9 @@ std::vector<Tensor> Plan::run(std::span<const Tensor> arguments, std::span<const
     const Tensor t = hebb::detail::dense(states[i]);
     bind(graph_.states[i].before, t.impl()->storage, t.impl()->offset);
   }
-  for (Step& s : steps_) {
-    if (costs) costs->push_back(timed_step(s));
-    else run_step(s);
-  }
+}
 
-  std::vector<Tensor> results;
-  for (const ValueId v : graph_.results) results.push_back(values_[v].detach());
+void Plan::assign_states(std::span<const Tensor> states) {
   for (size_t i = 0; i < states.size(); ++i) {
     const State& s = graph_.states[i];
     if (s.after == s.before) continue;
@@ -251,6 +241,31 @@ std::vector<Tensor> Plan::run(std::span<const Tensor> arguments, std::span<const
     } else {  // the value of another state, an argument, a view
       Tensor(states[i]).assign_(values_[s.after].detach());
     }
+  }
+}
+
+std::vector<Tensor> Plan::run(std::span<const Tensor> arguments, std::span<const Tensor> states,
+                              int64_t times, std::vector<NodeCost>* costs) {
+  const NoGrad no_grad;
+  struct Releases {
+    Plan& plan;
+    ~Releases() { plan.release(); }
+  } releases{*this};
+  std::vector<Tensor> results;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const Tensor t = hebb::detail::dense(arguments[i]);
+    bind(graph_.arguments[i], t.impl()->storage, t.impl()->offset);
+  }
+  for (int64_t i = 0; i < times; ++i) {
+    if (i > 0) release_states();
+    bind_states(states);
+    for (Step& s : steps_) {
+      if (costs) costs->push_back(timed_step(s));
+      else run_step(s);
+    }
+    if (i == times - 1)
+      for (const ValueId v : graph_.results) results.push_back(values_[v].detach());
+    assign_states(states);
   }
   return results;
 }

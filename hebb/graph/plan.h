@@ -37,9 +37,10 @@ class Plan {
 
   /// The results for these arguments, which must be of the traced shapes and types; then the states are what
   /// the function made of them. If a kernel throws (an index out of range), the states stay as they were.
-  /// With `costs`, what each node took is appended to it.
+  /// With `times`, so many runs with the same arguments, each from the states that the one before it left; the
+  /// results are the last one's. With `costs`, what each node took is appended to it.
   std::vector<Tensor> run(std::span<const Tensor> arguments, std::span<const Tensor> states,
-                          std::vector<NodeCost>* costs = nullptr);
+                          int64_t times = 1, std::vector<NodeCost>* costs = nullptr);
 
   const Graph& graph() const { return graph_; }
   /// Of memory that lives only within a run.
@@ -56,6 +57,9 @@ class Plan {
     std::vector<void*> out;
   };
   void bind(ValueId root, const Ref<Storage>& storage, int64_t offset);
+  void bind_states(std::span<const Tensor> states);
+  void assign_states(std::span<const Tensor> states);
+  void release_states();
   void release();
   void run_step(Step& step);
   void run_kernel(Step& step);

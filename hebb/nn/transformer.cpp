@@ -49,12 +49,9 @@ AttentionOutput MultiheadAttention::forward(const Tensor& query, const Tensor& k
   }
   HEBB_CHECK(!call.mask.defined() || !call.is_causal,
              "[MultiheadAttention] expected a mask or is_causal, got both");
-  // Each as [B, L, E], projected, and dealt to the heads: [B, heads, L, E / heads].
+  // Each as [B, L, E], projected: a row holds the heads side by side.
   const auto batch_first = [&](const Tensor& x) {
     return !batched ? unsqueeze(x, 0) : options.batch_first ? x : transpose(x, 0, 1);
-  };
-  const auto heads = [&](const Tensor& x) {
-    return transpose(reshape(x, {x.size(0), x.size(1), num_heads, embed_dim / num_heads}), 1, 2);
   };
   const auto is = [](const Tensor& a, const Tensor& b) { return a.impl() == b.impl(); };
   std::vector<Tensor> parts;
@@ -69,24 +66,28 @@ AttentionOutput MultiheadAttention::forward(const Tensor& query, const Tensor& k
           linear(batch_first(*from[i]), narrow(in_proj_weight, 0, i * embed_dim, embed_dim), bias));
     }
   }
-  const Tensor q = heads(parts[0]), k = heads(parts[1]), v = heads(parts[2]);
+  const Tensor &q = parts[0], &k = parts[1], &v = parts[2];
   HEBB_CHECK(
       q.size(0) == k.size(0) && k.shape() == v.shape(),
       "[MultiheadAttention] expected sequences of one batch, keys as many as values, got {}, {} and {}",
       query.shape().str(), key.shape().str(), value.shape().str());
   const double p = is_training() ? options.dropout : 0;
   AttentionOutput result;
-  const Tensor y =
-      scaled_dot_product_attention(q, k, v, {.mask = call.mask, .dropout = p, .causal = call.is_causal});
+  const Tensor y = scaled_dot_product_attention(
+      q, k, v, {.mask = call.mask, .dropout = p, .causal = call.is_causal, .heads = num_heads});
   if (call.need_weights) {
     // The attention of the values that are one for their own key and zero for all others.
+    const auto heads = [&](const Tensor& x) {
+      return transpose(reshape(x, {x.size(0), x.size(1), num_heads, embed_dim / num_heads}), 1, 2);
+    };
     Tensor each_key = eye(k.size(-2), k.size(-2), q.dtype());
     each_key = expand(each_key, {k.size(0), num_heads, k.size(-2), k.size(-2)});
-    result.weights = mean(
-        scaled_dot_product_attention(q, k, each_key, {.mask = call.mask, .causal = call.is_causal}), {1});
+    result.weights = mean(scaled_dot_product_attention(heads(q), heads(k), each_key,
+                                                       {.mask = call.mask, .causal = call.is_causal}),
+                          {1});
     if (!batched) result.weights = squeeze(result.weights, 0);
   }
-  const Tensor joined = out_proj(reshape(transpose(y, 1, 2), {q.size(0), q.size(2), embed_dim}));
+  const Tensor joined = out_proj(y);
   result.output = !batched ? squeeze(joined, 0) : options.batch_first ? joined : transpose(joined, 0, 1);
   return result;
 }

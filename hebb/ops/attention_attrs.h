@@ -7,7 +7,8 @@ namespace hebb {
 struct AttentionAttrs {
   double scale = 1;
   bool causal = false;
-  HEBB_FIELDS(scale, causal)
+  int64_t heads = 1;  // side by side in each row of the operands
+  HEBB_FIELDS(scale, causal, heads)
 };
 
 }  // namespace hebb

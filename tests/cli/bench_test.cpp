@@ -39,7 +39,12 @@ TEST_F(Bench, CompiledLossesEqualEagerOnes) {
     const std::string command = "bench " + name + " --batch 1 --seconds 0 --losses 2 --json --mode ";
     const auto compiled = ok(command + "compiled").json(), eager = ok(command + "eager").json();
     ASSERT_EQ(compiled["losses"].size(), 2u);
-    EXPECT_EQ(compiled["losses"], eager["losses"]) << name;
+    for (size_t i = 0; i < 2; ++i) {
+      // Convolutions that change over to another layout sum in another order.
+      const double got = compiled["losses"][i], want = eager["losses"][i];
+      if (name == "unet32-128-b4") EXPECT_NEAR(got, want, 1e-5);
+      else EXPECT_EQ(got, want) << name;
+    }
     EXPECT_NE(compiled["losses"][0], compiled["losses"][1]) << "it trains";
     EXPECT_EQ(compiled["mode"], "compiled");
   }
@@ -51,6 +56,33 @@ TEST_F(Bench, ExactConvolutionsGiveNearlyTheSame) {
   EXPECT_NE(fast["losses"], exact["losses"]);
   for (size_t i = 0; i < 2; ++i)  // two images: batch normalisation enlarges differences from step to step
     EXPECT_NEAR(fast["losses"][i].get<double>(), exact["losses"][i].get<double>(), 1e-3);
+}
+
+TEST_F(Bench, SaysWhatTimeGoesInto) {
+  const auto j = ok("bench lenet-b64 --batch 2 --seconds 0 --profile --json").json();
+  EXPECT_NEAR(j["gflop"].get<double>(), 0.145 * 2 / 64, 0.0002);
+  EXPECT_GT(j["floor_mb"], 0);
+  double total = 0;
+  for (const auto& op : j["profile"]) {
+    EXPECT_FALSE(op["op"].get<std::string>().empty());
+    total += op["gflop"].get<double>();
+  }
+  EXPECT_NEAR(total, j["gflop"].get<double>(), 1e-9);
+  EXPECT_THAT(ok("bench lenet-b64 --batch 2 --seconds 0 --profile").out, HasSubstr("conv2d 2x1x28x28, 6x1x5x5, 6"));
+  EXPECT_THAT(error("bench lenet-b64 --mode eager --profile", 2), HasSubstr("expected --mode compiled"));
+}
+
+TEST_F(Bench, MakesManyStepsInACall) {
+  const auto j = ok("bench playground-mlp --seconds 0 --steps-per-call 100 --json").json();
+  EXPECT_EQ(j["steps_per_call"], 100);
+  EXPECT_EQ(j["steps"], 100);
+  EXPECT_THAT(error("bench playground-mlp --mode eager --steps-per-call 2", 2),
+              HasSubstr("expected --mode compiled"));
+}
+
+TEST_F(Bench, WritesWhatCameOut) {
+  ok("bench lenet-b64 --batch 3 --infer --seconds 0 --out " + path("y.npy"));
+  EXPECT_EQ(io::load_npy(path("y.npy")).shape(), Shape({3, 10}));
 }
 
 TEST_F(Bench, TakesTheBatchGiven) {

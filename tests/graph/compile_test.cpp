@@ -131,6 +131,50 @@ TEST(Compile, TrainsAsEagerDoes) {
   EXPECT_EQ(run.num_plans(), 3u) << "8 and 5 samples in training, 8 in evaluation";
 }
 
+TEST(Compile, RepeatsAsManyCallsDo) {
+  manual_seed(2);
+  Net one, other = one.clone();
+  optim::SGD a(one.parameters(), {.lr = 0.1, .momentum = 0.9}),
+      b(other.parameters(), {.lr = 0.1, .momentum = 0.9});
+  const auto step_of = [](Net& net, optim::SGD& optimizer) {
+    return [&](Args batch) -> Tensors {
+      optimizer.zero_grad();
+      const Tensor loss = cross_entropy(net(batch[0]), batch[1]);
+      backward(loss);
+      optimizer.step();
+      return {loss};
+    };
+  };
+  const Compiled each = compile(step_of(one, a), {one, a}), repeated = compile(step_of(other, b), {other, b});
+  const Tensor x = randn({8, 1, 8, 8}), y = randint(0, 5, {8}), key = clone(default_generator().state());
+  Tensors want;
+  for (int i = 0; i < 5; ++i) want = each({x, y});
+  default_generator().state().assign_(key);
+  EXPECT_EQ(differ(repeated.repeat(5, {x, y}), want), "");
+  EXPECT_EQ(differ(state_of(other), state_of(one)), "");
+  EXPECT_THAT(error_of([&] { repeated.repeat(0, {x, y}); }), HasSubstr("expected at least 1 call, got 0"));
+}
+
+TEST(Compile, SaysWhatEachOpTook) {
+  manual_seed(2);
+  Net net;
+  const Compiled fn = compile([&](Args a) -> Tensors { return {net(a[0])}; }, {net});
+  const Tensor x = randn({4, 1, 8, 8});
+  EXPECT_EQ(fn.needs().multiply_adds, 0) << "there is no plan yet";
+  const std::vector<NodeCost> costs = fn.profile(std::vector{x});
+  const auto conv = std::find_if(costs.begin(), costs.end(), [](const NodeCost& c) { return c.op == "conv2d"; });
+  ASSERT_NE(conv, costs.end());
+  EXPECT_EQ(conv->shapes, "4x1x8x8, 4x1x3x3, 4");
+  EXPECT_THAT(conv->module, HasSubstr("conv"));
+  EXPECT_EQ(conv->multiply_adds, 4 * 36 * 4 * 9);
+  EXPECT_EQ(conv->bytes, 4 * (4 * 64 + 4 * 9 + 4 + 4 * 4 * 36));
+  EXPECT_GT(conv->ms, 0);
+  EXPECT_EQ(fn.needs().multiply_adds, 4 * 36 * 4 * 9 + 4 * 36 * 5);
+  // The argument and 4 state tensors of the two layers once, statistics and the random key both ways, the
+  // products' outputs both ways.
+  EXPECT_GT(fn.needs().bytes, 4 * (4 * 64 + 2 * 4 * 4 * 36 + 2 * 4 * 5));
+}
+
 TEST(Compile, LeavesStateAndGradientsAloneWhileTracing) {
   const Tensor w = tensor({2, 3}).requires_grad_(), g = tensor({7, 7});
   Tensor(w).set_grad(g);

@@ -125,6 +125,24 @@ TEST(ResultTypes, OfResults) {
   }
 }
 
+TEST(Broadcast, OfRowsEqualsWhatIsSpreadOut) {
+  for (const int64_t columns : {1, 3, 32, 512, 700}) {
+    for (const DType type : {f32, f64, i32, f16, u8}) {
+      const Shape shape{301, columns};
+      const Tensor x = to(arange(0, shape.numel()), type), v = to(arange(0, columns), type);
+      const Tensor rows = reshape(x, shape), spread = clone(expand(v, shape)), two = to(scalar(2), type);
+      const auto equal = [&](const Tensor& a, const Tensor& b) {
+        return a.dtype() == b.dtype() && a.to_vector<double>() == b.to_vector<double>();
+      };
+      EXPECT_TRUE(equal(rows + v, rows + spread)) << columns << ' ' << name_of(type);
+      EXPECT_TRUE(equal(v - rows, spread - rows)) << columns << ' ' << name_of(type);
+      EXPECT_TRUE(equal(rows > v, rows > spread)) << columns << ' ' << name_of(type);
+      EXPECT_TRUE(equal(where(v > two, rows, two), where(spread > two, rows, expand(two, shape))))
+          << columns << ' ' << name_of(type);
+    }
+  }
+}
+
 TEST(DivisionByZero, OfFloatsFollowsIeee) {
   expect(tensor({1, -1, 0, kInf}) / 0, {kInf, -kInf, kNaN, kInf});
   expect(tensor({1, -1}) / tensor({0, -0.0}), {kInf, kInf});

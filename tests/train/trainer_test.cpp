@@ -321,7 +321,9 @@ TEST(CompiledTrainer, FollowsNumbersThatChange) {
   const auto looks_later = [](int& traced) {
     return [&traced](const Tensor& out, const Tensor& y) {
       const Tensor loss = cross_entropy(out, y);
-      if (++traced > 2) EXPECT_GT(loss.item<double>(), 0);
+      if (++traced > 2) {
+        EXPECT_GT(loss.item<double>(), 0);
+      }
       return loss;
     };
   };

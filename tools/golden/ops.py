@@ -9,7 +9,8 @@ Two steps: a C++ program writes the inputs of all samples, and this script the o
 
 Needs torch, numpy and safetensors. Inputs are not stored: tests/ops/golden_test.cpp makes them again. Tensors
 are "conv2d/strided/out0", …, and "conv2d/strided/grad1", the gradient of input 1 for the upstream gradients
-that the dump holds. Ops whose names end in _grad are covered by the gradients of their op.
+that the dump holds. Ops whose names end in _grad are covered by the gradients of their op, those of images
+[N, H, W, C] by the op of images [N, C, H, W] that they are tested against.
 """
 import json
 import pathlib
@@ -97,10 +98,13 @@ def batch_norm(a, x, weight, bias):
 
 
 def attention(a, q, k, v):
+    if a.heads > 1:
+        q, k, v = (x.unflatten(-1, (a.heads, -1)).transpose(-3, -2) for x in (q, k, v))
     scores = q @ k.mT * a.scale
     if a.causal:
         scores = scores.masked_fill(torch.ones(scores.shape[-2:]).tril() == 0, -torch.inf)
-    return scores.softmax(-1) @ v, scores.logsumexp(-1)
+    y = scores.softmax(-1) @ v
+    return y.transpose(-3, -2).flatten(-2) if a.heads > 1 else y, scores.logsumexp(-1)
 
 
 def lstm(a, gates_of_x, w, h, c):
@@ -259,7 +263,7 @@ def main(dump: str) -> None:
             entry = json.loads(metadata[call])
             op = entry["op"]
             if op not in OPS:
-                if op not in RANDOM and not op.endswith("_grad"):
+                if op not in RANDOM and not op.endswith(("_grad", "_nhwc", "_to_nchw")):
                     missing.add(op)
                 continue
             inputs = [file.get_tensor(f"{call}/in{i}") for i in range(entry["inputs"])]

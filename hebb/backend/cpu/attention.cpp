@@ -105,19 +105,27 @@ AttentionKernels<T> kernels() {
 
 constexpr int64_t kQueries = 48;  // of a block
 
-/// `count` heads of `queries` queries and `keys` keys of e elements, and values of v elements.
+/// `count` heads of `queries` queries and `keys` keys of e elements, and values of v elements. A row holds
+/// `row` heads side by side.
 struct Heads {
-  int64_t count = 1, queries, keys, e, v;
+  int64_t count, row, queries, keys, e, v;
   double scale;
   bool causal;
   Heads(const AttentionAttrs& a, const Shape& q, const Shape& values)
-      : queries(q[q.ndim() - 2]),
+      : count(a.heads),
+        row(a.heads),
+        queries(q[q.ndim() - 2]),
         keys(values[values.ndim() - 2]),
-        e(q.back()),
-        v(values.back()),
+        e(q.back() / a.heads),
+        v(values.back() / a.heads),
         scale(a.scale),
         causal(a.causal) {
     for (int d = 0; d < q.ndim() - 2; ++d) count *= q[d];
+  }
+  /// Line i of a head, of `lines` lines of `width` elements.
+  template <class T>
+  T* at(T* x, int64_t head, int64_t i, int64_t lines, int64_t width) const {
+    return x + ((head / row * lines + i) * row + head % row) * width;
   }
   /// How many keys query i sees.
   int64_t seen(int64_t i) const { return causal ? std::min(keys, i + 1) : keys; }
@@ -139,10 +147,10 @@ void forward(const Heads& h, const T* q, const T* k, const T* v, T* y, T* lse) {
           gemm_serial<T>({.m = rows,
                           .n = keys,
                           .k = h.e,
-                          .a = q + row * h.e,
-                          .lda = h.e,
-                          .b = k + head * h.keys * h.e,
-                          .ldb = h.e,
+                          .a = h.at(q, head, first, h.queries, h.e),
+                          .lda = h.row * h.e,
+                          .b = h.at(k, head, 0, h.keys, h.e),
+                          .ldb = h.row * h.e,
                           .trans_b = true,
                           .c = scores,
                           .ldc = keys});
@@ -156,10 +164,10 @@ void forward(const Heads& h, const T* q, const T* k, const T* v, T* y, T* lse) {
                           .k = keys,
                           .a = scores,
                           .lda = keys,
-                          .b = v + head * h.keys * h.v,
-                          .ldb = h.v,
-                          .c = y + row * h.v,
-                          .ldc = h.v});
+                          .b = h.at(v, head, 0, h.keys, h.v),
+                          .ldb = h.row * h.v,
+                          .c = h.at(y, head, first, h.queries, h.v),
+                          .ldc = h.row * h.v});
         }
       });
 }
@@ -173,35 +181,42 @@ void backward(const Heads& h, const T* gy, const T* g_lse, const T* q, const T* 
         T* const weights = scratch<T>(ScratchUse::kAttentionScores, 2 * kQueries * h.keys);
         T* const gradients = weights + kQueries * h.keys;
         for (int64_t head = begin; head < end; ++head) {
-          const int64_t first_key = head * h.keys;
-          std::fill(gk + first_key * h.e, gk + (first_key + h.keys) * h.e, T(0));
-          std::fill(gv + first_key * h.v, gv + (first_key + h.keys) * h.v, T(0));
+          const int64_t lde = h.row * h.e, ldv = h.row * h.v;
+          const T *head_k = h.at(k, head, 0, h.keys, h.e), *head_v = h.at(v, head, 0, h.keys, h.v);
+          T *head_gk = h.at(gk, head, 0, h.keys, h.e), *head_gv = h.at(gv, head, 0, h.keys, h.v);
+          for (int64_t i = 0; i < h.keys; ++i) {
+            std::fill_n(head_gk + i * lde, h.e, T(0));
+            std::fill_n(head_gv + i * ldv, h.v, T(0));
+          }
           for (int64_t first = 0; first < h.queries; first += kQueries) {
             const int64_t rows = std::min(kQueries, h.queries - first), keys = h.seen(first + rows - 1);
+            const T *block_q = h.at(q, head, first, h.queries, h.e),
+                    *block_y = h.at(y, head, first, h.queries, h.v),
+                    *block_gy = h.at(gy, head, first, h.queries, h.v);
             const int64_t row = head * h.queries + first;
             gemm_serial<T>({.m = rows,
                             .n = keys,
                             .k = h.e,
-                            .a = q + row * h.e,
-                            .lda = h.e,
-                            .b = k + first_key * h.e,
-                            .ldb = h.e,
+                            .a = block_q,
+                            .lda = lde,
+                            .b = head_k,
+                            .ldb = lde,
                             .trans_b = true,
                             .c = weights,
                             .ldc = keys});
             gemm_serial<T>({.m = rows,
                             .n = keys,
                             .k = h.v,
-                            .a = gy + row * h.v,
-                            .lda = h.v,
-                            .b = v + first_key * h.v,
-                            .ldb = h.v,
+                            .a = block_gy,
+                            .lda = ldv,
+                            .b = head_v,
+                            .ldb = ldv,
                             .trans_b = true,
                             .c = gradients,
                             .ldc = keys});
             for (int64_t i = 0; i < rows; ++i) {
               const int64_t n = h.seen(first + i);
-              const T mean = kernel.dot(gy + (row + i) * h.v, y + (row + i) * h.v, h.v) - g_lse[row + i];
+              const T mean = kernel.dot(block_gy + i * ldv, block_y + i * ldv, h.v) - g_lse[row + i];
               kernel.gradients_line(weights + i * keys, gradients + i * keys, n, static_cast<T>(h.scale),
                                     lse[row + i], mean);
               std::fill(weights + i * keys + n, weights + (i + 1) * keys, T(0));
@@ -212,20 +227,20 @@ void backward(const Heads& h, const T* gy, const T* g_lse, const T* q, const T* 
                             .k = keys,
                             .a = gradients,
                             .lda = keys,
-                            .b = k + first_key * h.e,
-                            .ldb = h.e,
-                            .c = gq + row * h.e,
-                            .ldc = h.e});
+                            .b = head_k,
+                            .ldb = lde,
+                            .c = h.at(gq, head, first, h.queries, h.e),
+                            .ldc = lde});
             gemm_serial<T>({.m = keys,
                             .n = h.e,
                             .k = rows,
                             .a = gradients,
                             .lda = keys,
                             .trans_a = true,
-                            .b = q + row * h.e,
-                            .ldb = h.e,
-                            .c = gk + first_key * h.e,
-                            .ldc = h.e,
+                            .b = block_q,
+                            .ldb = lde,
+                            .c = head_gk,
+                            .ldc = lde,
                             .accumulate = true});
             gemm_serial<T>({.m = keys,
                             .n = h.v,
@@ -233,10 +248,10 @@ void backward(const Heads& h, const T* gy, const T* g_lse, const T* q, const T* 
                             .a = weights,
                             .lda = keys,
                             .trans_a = true,
-                            .b = gy + row * h.v,
-                            .ldb = h.v,
-                            .c = gv + first_key * h.v,
-                            .ldc = h.v,
+                            .b = block_gy,
+                            .ldb = ldv,
+                            .c = head_gv,
+                            .ldc = ldv,
                             .accumulate = true});
           }
         }

@@ -91,7 +91,58 @@ void gather(const char* p, DType dtype, int64_t stride, int64_t n, T* out) {
 }
 
 template <class T>
+void store_as(DType dtype, const T* values, int64_t n, char* to) {
+  visit_dtype(dtype, [&]<class To>(To) {
+    for (int64_t i = 0; i < n; ++i) reinterpret_cast<To*>(to)[i] = convert_element<To>(values[i]);
+  });
+}
+
+/// Whether short rows can be joined: each operand is dense, or one row for all, or one element for all.
+bool rows_join(const Walk& w) {
+  if (w.ndim != 2 || 2 * w.shape[1] > kTile) return false;
+  for (int k = 0; k < w.count; ++k) {
+    const auto& s = w.operands[k].strides;
+    const int64_t size = size_of(w.operands[k].dtype);
+    const bool dense = s[1] == size && s[0] == w.shape[1] * size;
+    if (!dense && !(s[0] == 0 && (s[1] == 0 || s[1] == size))) return false;
+  }
+  return true;
+}
+
+/// As run_tiles, for rows that join: a vector of channels beside rows of them.
+template <class T>
+void run_joined_rows(int code, const double* pq, const Walk& w, Tensor& out) {
+  const int64_t rows = w.shape[0], row = w.shape[1], each = kTile / row;  // rows of a tile
+  const bool direct_out = out.dtype() == dtype_of<T>;
+  char* const out_data = static_cast<char*>(out.raw_data());
+  parallel_for((rows + each - 1) / each, kGrain / kTile, [&](int64_t begin, int64_t end) {
+    alignas(64) T buffer[3][kTile], result[kTile];
+    for (int k = 0; k < w.count; ++k) {  // what is the same in all rows
+      const Operand& o = w.operands[k];
+      if (o.strides[0] != 0) continue;
+      for (int64_t r = 0; r < each; ++r) gather(o.data, o.dtype, o.strides[1], row, buffer[k] + r * row);
+    }
+    for (int64_t tile = begin; tile < end; ++tile) {
+      const int64_t first = tile * each * row, n = std::min(each, rows - tile * each) * row;
+      const T* in[3] = {};
+      for (int k = 0; k < w.count; ++k) {
+        const Operand& o = w.operands[k];
+        const char* p = o.data + first * size_of(o.dtype);
+        in[k] = buffer[k];
+        if (o.strides[0] == 0) continue;
+        if (o.dtype == dtype_of<T>) in[k] = reinterpret_cast<const T*>(p);
+        else gather(p, o.dtype, size_of(o.dtype), n, buffer[k]);
+      }
+      char* const to = out_data + first * size_of(out.dtype());
+      run_loop(code, direct_out ? reinterpret_cast<T*>(to) : result, in[0], in[1], in[2], pq, n);
+      if (!direct_out) store_as(out.dtype(), result, n, to);
+    }
+  });
+}
+
+template <class T>
 void run_tiles(int code, const double* pq, const Walk& w, Tensor& out) {
+  if (rows_join(w)) return run_joined_rows<T>(code, pq, w, out);
   const int inner = w.ndim - 1;
   const int64_t row = w.shape[inner], tiles = (row + kTile - 1) / kTile;
   int64_t rows = 1;
@@ -126,10 +177,7 @@ void run_tiles(int code, const double* pq, const Walk& w, Tensor& out) {
           char* const to = out_data + (r * row + first) * size_of(out.dtype());
           T* const t = direct_out ? reinterpret_cast<T*>(to) : result;
           run_loop(code, t, in[0], in[1], in[2], pq, n);
-          if (!direct_out)
-            visit_dtype(out.dtype(), [&]<class To>(To) {
-              for (int64_t i = 0; i < n; ++i) reinterpret_cast<To*>(to)[i] = convert_element<To>(result[i]);
-            });
+          if (!direct_out) store_as(out.dtype(), result, n, to);
         }
       });
 }

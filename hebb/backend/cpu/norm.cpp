@@ -427,7 +427,7 @@ void batch_norm_rows(const Channels& c, const T* x, const T* weight, const T* bi
     n += more;
   }
   for (size_t j = 0; j < width; ++j) {
-    mean[j] = static_cast<T>(m[j]);
+    mean[j] = static_cast<T>(n > 0 ? m[j] : std::nan(""));
     var[j] = static_cast<T>(s[j] / n);
     scale[j] = static_cast<T>(static_cast<double>(weight[j]) / std::sqrt(s[j] / n + eps));
   }

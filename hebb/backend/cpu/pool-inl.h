@@ -50,7 +50,7 @@ HWY_INLINE void store_indices([[maybe_unused]] D d, [[maybe_unused]] V at, [[may
 
 /// Outputs y[0, n) and their indices from input rows x and x + width, where `first` is the index of x[0].
 /// Larger values win, of equal ones the first, and NaN over all, the last of several.
-inline void max_pool_2x2_row(const float* x, int64_t width, int64_t n, int64_t first, float* y,
+HWY_INLINE void max_pool_2x2_row(const float* x, int64_t width, int64_t n, int64_t first, float* y,
                              int64_t* indices) {
   const int64_t left = cover<kPoolLanes>(n, [&](auto d, int64_t i) HWY_ATTR {
     const hn::Rebind<int32_t, decltype(d)> di;
@@ -104,7 +104,19 @@ inline void avg_pool_2x2_grad_row(const float* g, int64_t width, int64_t n, floa
     gx[2 * i] = gx[2 * i + 1] = gx[width + 2 * i] = gx[width + 2 * i + 1] = g[i] * scale;
 }
 
-Pool2x2Rows pool_2x2_rows() { return {max_pool_2x2_row, avg_pool_2x2_row, avg_pool_2x2_grad_row}; }
+/// Rows [begin, end) of the outputs of all planes, each of `height` rows of n outputs from `plane` inputs.
+void max_pool_2x2_rows(const float* x, int64_t plane, int64_t width, int64_t height, int64_t n, int64_t begin,
+                       int64_t end, float* y, int64_t* indices) {
+  int64_t h = begin % height;
+  x += begin / height * plane;
+  for (int64_t row = begin; row < end; ++row) {
+    const int64_t first = 2 * h * width;
+    max_pool_2x2_row(x + first, width, n, first, y + row * n, indices + row * n);
+    if (++h == height) h = 0, x += plane;
+  }
+}
+
+Pool2x2Rows pool_2x2_rows() { return {max_pool_2x2_rows, avg_pool_2x2_row, avg_pool_2x2_grad_row}; }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace hebb::cpu

@@ -19,7 +19,8 @@ namespace hebb::cpu {
 namespace {
 
 struct Pool2x2Rows {
-  void (*max)(const float* x, int64_t width, int64_t n, int64_t first, float* y, int64_t* indices);
+  void (*max)(const float* x, int64_t plane, int64_t width, int64_t height, int64_t n, int64_t begin,
+              int64_t end, float* y, int64_t* indices);
   void (*avg)(const float* x, int64_t width, int64_t n, float scale, float* y);
   void (*avg_grad)(const float* g, int64_t width, int64_t n, float scale, float* gx);
 };
@@ -141,17 +142,13 @@ Kernel prepare_max_pool2d(const Attrs& attrs, SpecPtrs in, SpecPtrs out) {
   if (in[0]->dtype == f32 && is_2x2(a, p.large, p.small) && narrow_rows && a.dilation[0] == 1 &&
       a.dilation[1] == 1) {
     return [p](ExecContext&, const void* const* inputs, void* const* outputs) {
-      const auto row_kernel = HWY_DYNAMIC_DISPATCH(pool_2x2_rows)().max;
+      const auto max_rows = HWY_DYNAMIC_DISPATCH(pool_2x2_rows)().max;
       const float* x = static_cast<const float*>(inputs[0]);
       float* y = static_cast<float*>(outputs[0]);
       int64_t* indices = static_cast<int64_t*>(outputs[1]);
       const int64_t height = p.small[0], width = p.large[1], n = p.small[1];
       parallel_for(p.count * height, grain(0.5 * static_cast<double>(n)), [&](int64_t begin, int64_t end) {
-        for (int64_t row = begin; row < end; ++row) {
-          const int64_t first = row % height * 2 * width;
-          row_kernel(x + row / height * p.large_size() + first, width, n, first, y + row * n,
-                     indices + row * n);
-        }
+        max_rows(x, p.large_size(), width, height, n, begin, end, y, indices);
       });
     };
   }

@@ -3,7 +3,9 @@
 #include <unordered_map>
 
 #include "hebb/graph/passes.h"
+#include "hebb/ops/index_attrs.h"
 #include "hebb/ops/table.h"
+#include "hebb/ops/view_attrs.h"
 
 namespace hebb::graph {
 namespace {
@@ -46,6 +48,35 @@ std::optional<ValueId> equal_to(const Node& n, const Context& c) {
   return std::nullopt;
 }
 
+// A sum of gradients of slices along one dimension that cover it is one join of them: what a projection to
+// queries, keys and values at once gets back. (But for the sign of zeros.)
+std::optional<Node> as_join(const Node& n, const Context& c) {
+  if (n.op != &ops::add) return std::nullopt;
+  std::vector<const Node*> parts;
+  std::vector<ValueId> open(n.inputs.rbegin(), n.inputs.rend());
+  while (!open.empty()) {
+    const ValueId v = open.back();
+    open.pop_back();
+    if (const Node* part = c.made_by(v, ops::slice_grad)) parts.push_back(part);
+    else if (const Node* sum = c.made_by(v, ops::add)) open.insert(open.end(), sum->inputs.rbegin(), sum->inputs.rend());
+    else return std::nullopt;
+  }
+  const auto attrs = [](const Node* p) -> const SliceAttrs& { return p->attrs.as<SliceAttrs>(); };
+  std::sort(parts.begin(), parts.end(),
+            [&](const Node* a, const Node* b) { return attrs(a).start < attrs(b).start; });
+  const int64_t dim = attrs(parts[0]).dim;
+  int64_t end = 0;
+  std::vector<ValueId> inputs;
+  for (const Node* p : parts) {
+    const SliceAttrs& a = attrs(p);
+    if (a.dim != dim || a.step != 1 || a.start != end || !(a.input == attrs(parts[0]).input)) return std::nullopt;
+    end += c.spec(p->inputs[0]).shape[static_cast<int>(dim)];
+    inputs.push_back(p->inputs[0]);
+  }
+  if (end != c.spec(n.outputs[0]).shape[static_cast<int>(dim)]) return std::nullopt;
+  return Node{&ops::cat, CatAttrs{dim}, std::move(inputs), n.outputs, n.module};
+}
+
 }  // namespace
 
 void simplify(Graph& g) {
@@ -63,6 +94,7 @@ void simplify(Graph& g) {
     // A reshape of a reshape is one reshape.
     if (n.op == &ops::reshape)
       if (const Node* inner = c.made_by(n.inputs[0], ops::reshape)) n.inputs[0] = inner->inputs[0];
+    if (auto join = as_join(n, c)) n = std::move(*join);
     if (n.outputs.size() == 1)
       if (const auto same = equal_to(n, c)) to[n.outputs[0]] = *same;
     for (const ValueId v : n.outputs) c.maker.emplace(v, i);
