@@ -94,7 +94,7 @@ int64_t multiply_adds(const Graph& g, const Node& n) {
 }
 
 Needs needs_of(const Graph& g) {
-  const auto bytes = [&](ValueId v) { return g.values[v].shape.numel() * size_of(g.values[v].dtype); };
+  const auto bytes = [&](ValueId v) { return size_in_bytes(g.values[v]); };
   Needs needs;
   for (const ValueId v : g.arguments) needs.bytes += bytes(v);
   for (const State& s : g.states) needs.bytes += bytes(s.before) * (s.after == s.before ? 1 : 2);

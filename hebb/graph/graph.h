@@ -53,6 +53,8 @@ struct Graph {
   std::string dot() const;
 };
 
+/// Of the elements of a dense value.
+inline int64_t size_in_bytes(const TensorSpec& s) { return s.shape.numel() * size_of(s.dtype); }
 /// Of one run of the node, by what its op says; 0 for ops that are no products.
 int64_t multiply_adds(const Graph& graph, const Node& node);
 /// Of the whole graph.

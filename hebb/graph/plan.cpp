@@ -200,8 +200,8 @@ void Plan::run_step(Step& step) {
 NodeCost Plan::timed_step(Step& step) {
   const Node& n = *step.node;
   NodeCost cost{std::string(n.op->name), n.module, "", 0, multiply_adds(graph_, n), 0};
-  for (const ValueId v : n.inputs) cost.bytes += bytes_of(graph_.values[v]);
-  for (const ValueId v : n.outputs) cost.bytes += bytes_of(graph_.values[v]);
+  for (const auto* values : {&n.inputs, &n.outputs})
+    for (const ValueId v : *values) cost.bytes += size_in_bytes(graph_.values[v]);
   for (const ValueId v : n.inputs)
     cost.shapes += (cost.shapes.empty() ? "" : ", ") + graph_.values[v].shape.str();
   const auto began = std::chrono::steady_clock::now();

@@ -74,9 +74,12 @@ class Changeover {
   /// The value in the old layout.
   ValueId first(ValueId v) {
     if (made_[v]) return v;
-    if (!turning_is_reshape(v)) turned_bytes_ += g_.values[v].shape.numel() * size_of(g_.values[v].dtype);
-    if (turning_is_reshape(v)) add_as(v, ops::reshape, ShapeAttrs{g_.values[v].shape}, {twin_[v]});
-    else add_as(v, ops::nhwc_to_nchw, hebb::detail::NoAttrs{}, {twin_[v]});
+    if (turning_is_reshape(v)) {
+      add_as(v, ops::reshape, ShapeAttrs{g_.values[v].shape}, {twin_[v]});
+    } else {
+      turned_bytes_ += size_in_bytes(g_.values[v]);
+      add_as(v, ops::nhwc_to_nchw, hebb::detail::NoAttrs{}, {twin_[v]});
+    }
     return v;
   }
   /// The value in the new layout.
@@ -84,7 +87,7 @@ class Changeover {
     if (has_twin(v)) return twin_[v];
     const Shape shape = g_.values[v].shape;
     if (turning_is_reshape(v)) return twin_[v] = reshaped(v, to_nhwc_shape(shape));
-    turned_bytes_ += shape.numel() * size_of(g_.values[v].dtype);
+    turned_bytes_ += size_in_bytes(g_.values[v]);
     return twin_[v] = add(ops::nchw_to_nhwc, hebb::detail::NoAttrs{}, {v})[0];
   }
   bool turning_is_reshape(ValueId v) const {
