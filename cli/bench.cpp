@@ -106,8 +106,8 @@ std::vector<Share> shares_of(const Compiled& step, std::span<const Tensor> batch
 void print_shares(const std::vector<Share>& shares) {
   double total = 0;
   for (const Share& s : shares) total += s.ms;
-  fmt::print("{:>9} {:>6} {:>6} {:>8} {:>6}  op and the shapes of its operands\n", "ms", "%", "calls", "GFLOP/s",
-             "GB/s");
+  fmt::print("{:>9} {:>6} {:>6} {:>8} {:>6}  op and the shapes of its operands\n", "ms", "%", "calls",
+             "GFLOP/s", "GB/s");
   for (const Share& s : shares)
     fmt::print("{:9.4g} {:6.2f} {:6} {:>8} {:6.1f}  {} {}\n", s.ms, 100 * s.ms / total, s.calls,
                s.gflop > 0 ? fmt::format("{:.1f}", 1e3 * s.gflop / s.ms) : "", 1e3 * s.gb / s.ms, s.op,
@@ -138,8 +138,10 @@ int run_machine(const App& app) {
                              });
                            });
   if (app.json) print_json({{"threads", num_threads()}, {"peak_gflops", gflops}, {"copy_gb_s", bandwidth}});
-  else fmt::print("{} threads: products of {}x{} f32 at {:.1f} GFLOP/s, copies at {:.1f} GB/s (read and written)\n",
-                  num_threads(), kSide, kSide, gflops, bandwidth);
+  else
+    fmt::print(
+        "{} threads: products of {}x{} f32 at {:.1f} GFLOP/s, copies at {:.1f} GB/s (read and written)\n",
+        num_threads(), kSide, kSide, gflops, bandwidth);
   return 0;
 }
 
@@ -185,19 +187,30 @@ int run(const App& app, const BenchOptions& o) {
   if (o.profile) shares = shares_of(compiled, batch);
   const Needs needs = compiled.needs();
   if (app.json) {
-    nlohmann::json j{
-        {"name", o.name},           {"precision", o.precision},    {"mode", o.mode},
-        {"threads", num_threads()}, {"batch", w.x.size(0)},        {"parameters", w.net->num_parameters()},
-        {"steps", times.size() * static_cast<size_t>(o.steps)}, {"steps_per_call", o.steps}, {"median_ms", middle},         {"min_ms", least},
-        {"first_ms", first},        {"peak_mb", number(peak_mb())}};
+    nlohmann::json j{{"name", o.name},
+                     {"precision", o.precision},
+                     {"mode", o.mode},
+                     {"threads", num_threads()},
+                     {"batch", w.x.size(0)},
+                     {"parameters", w.net->num_parameters()},
+                     {"steps", times.size() * static_cast<size_t>(o.steps)},
+                     {"steps_per_call", o.steps},
+                     {"median_ms", middle},
+                     {"min_ms", least},
+                     {"first_ms", first},
+                     {"peak_mb", number(peak_mb())}};
     if (o.mode == "compiled") {
       j["gflop"] = 2e-9 * static_cast<double>(needs.multiply_adds);
       j["floor_mb"] = 1e-6 * static_cast<double>(needs.bytes);
     }
     if (o.losses > 0) j["losses"] = losses;
     for (const Share& s : shares)
-      j["profile"].push_back({{"op", s.op}, {"shapes", s.shapes}, {"calls", s.calls}, {"ms", s.ms},
-                              {"gflop", s.gflop}, {"gb", s.gb}});
+      j["profile"].push_back({{"op", s.op},
+                              {"shapes", s.shapes},
+                              {"calls", s.calls},
+                              {"ms", s.ms},
+                              {"gflop", s.gflop},
+                              {"gb", s.gb}});
     print_json(j);
     return 0;
   }
@@ -246,10 +259,10 @@ void add_bench(App& app) {
     }
     if (o->steps > 1 && o->mode == "eager")
       throw CLI::ValidationError("--steps-per-call", "expected --mode compiled");
-    if (o->profile && o->mode == "eager")
-      throw CLI::ValidationError("--profile", "expected --mode compiled");
+    if (o->profile && o->mode == "eager") throw CLI::ValidationError("--profile", "expected --mode compiled");
     if (!find_type(o->name))
-      throw CLI::ValidationError("name", fmt::format("expected one of machine, {}, got {}", all_names(), o->name));
+      throw CLI::ValidationError("name",
+                                 fmt::format("expected one of machine, {}, got {}", all_names(), o->name));
     if (o->infer && o->losses > 0)
       throw CLI::ValidationError("--losses", "expected a training step, not --infer");
     app.run = [&app, o] { return run(app, *o); };

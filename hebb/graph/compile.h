@@ -63,8 +63,8 @@ class Compiled {
   bool retrace(std::initializer_list<Tensor> arguments) const {
     return retrace(std::span<const Tensor>(arguments.begin(), arguments.size()));
   }
-  /// One more call, state and all, whose results are dropped; what each of its ops took, in the order in which
-  /// they ran. Throws Error if such a call has no plan (see compile()).
+  /// One more call, state and all, whose results are dropped; what each of its ops took, in the order in
+  /// which they ran. Throws Error if such a call has no plan (see compile()).
   std::vector<NodeCost> profile(std::span<const Tensor> arguments) const;
   /// What the last call's plan needs; nothing before the first call and after one that ran eagerly.
   Needs needs() const;

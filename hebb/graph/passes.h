@@ -1,5 +1,5 @@
-// Improvements of graphs, one at a time. Each leaves a graph that computes the same, but for rounding where it
-// says so.
+// Improvements of graphs, one at a time. Each leaves a graph that computes the same, but for rounding where
+// it says so.
 #pragma once
 #include <span>
 #include <string>
@@ -18,8 +18,8 @@ void share_common(Graph& graph);
 /// Drops nodes and constants that nothing reads.
 void drop_dead(Graph& graph);
 
-/// Changes convolutions of many channels, and what lies between them, over to images [N, H, W, C], if they gain
-/// more than turning costs. Sums run in another order: results differ by rounding.
+/// Changes convolutions of many channels, and what lies between them, over to images [N, H, W, C], if they
+/// gain more than turning costs. Sums run in another order: results differ by rounding.
 void channels_last(Graph& graph);
 
 /// A pass and the name by which HEBB_DISABLE_PASS switches it off.

@@ -37,8 +37,8 @@ class Plan {
 
   /// The results for these arguments, which must be of the traced shapes and types; then the states are what
   /// the function made of them. If a kernel throws (an index out of range), the states stay as they were.
-  /// With `times`, so many runs with the same arguments, each from the states that the one before it left; the
-  /// results are the last one's. With `costs`, what each node took is appended to it.
+  /// With `times`, so many runs with the same arguments, each from the states that the one before it left;
+  /// the results are the last one's. With `costs`, what each node took is appended to it.
   std::vector<Tensor> run(std::span<const Tensor> arguments, std::span<const Tensor> states,
                           int64_t times = 1, std::vector<NodeCost>* costs = nullptr);
 

@@ -102,8 +102,8 @@ void reference_attention(const ReferenceArgs& s) {
       lse.push_back(largest + std::log(sum));
       for (size_t j = 0; j < scores.values.size(); ++j)
         for (int64_t c = 0; c < x.v; ++c)
-          y[x.at(b, i, x.l, x.v) + c] += std::exp(scores.values[j] - largest) / sum *
-                                         v[x.at(b, static_cast<int64_t>(j), x.s, x.v) + c];
+          y[x.at(b, i, x.l, x.v) + c] +=
+              std::exp(scores.values[j] - largest) / sum * v[x.at(b, static_cast<int64_t>(j), x.s, x.v) + c];
     }
   }
   store(s.outputs[0], y);
@@ -245,15 +245,16 @@ const OpDef attention_grad{
     .decompose = decompose_attention_grad,
     .reference = reference_attention_grad,
     .samples = []() -> std::vector<Sample> {
-      return {{"plain",
-               {{{2, 3, 3}}, {{2, 3}}, {{2, 3, 4}}, {{2, 5, 4}}, {{2, 5, 3}}, {{2, 3, 3}}, {{2, 3}, 2, 4}},
-               AttentionAttrs{0.5, false}},
-              {"causal",
-               {{{4, 3}}, {{4}}, {{4, 3}}, {{4, 3}}, {{4, 3}}, {{4, 3}}, {{4}, 2, 4}},
-               AttentionAttrs{0.7, true}},
-              {"heads",
-               {{{2, 3, 4}}, {{2, 2, 3}}, {{2, 3, 6}}, {{2, 5, 6}}, {{2, 5, 4}}, {{2, 3, 4}}, {{2, 2, 3}, 2, 4}},
-               AttentionAttrs{0.5, false, 2}}};
+      return {
+          {"plain",
+           {{{2, 3, 3}}, {{2, 3}}, {{2, 3, 4}}, {{2, 5, 4}}, {{2, 5, 3}}, {{2, 3, 3}}, {{2, 3}, 2, 4}},
+           AttentionAttrs{0.5, false}},
+          {"causal",
+           {{{4, 3}}, {{4}}, {{4, 3}}, {{4, 3}}, {{4, 3}}, {{4, 3}}, {{4}, 2, 4}},
+           AttentionAttrs{0.7, true}},
+          {"heads",
+           {{{2, 3, 4}}, {{2, 2, 3}}, {{2, 3, 6}}, {{2, 5, 6}}, {{2, 5, 4}}, {{2, 3, 4}}, {{2, 2, 3}, 2, 4}},
+           AttentionAttrs{0.5, false, 2}}};
     },
     .error_samples = []() -> std::vector<ErrorSample> {
       return {{{{{4, 3}}, {{4}}, {{4, 3}}, {{4, 3}}, {{4, 3}}, {{4, 2}}, {{4}}},

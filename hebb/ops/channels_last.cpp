@@ -110,17 +110,16 @@ const OpDef nchw_to_nhwc = turning<true>("nchw_to_nhwc", "a copy of x [N, C, H, 
 const OpDef nhwc_to_nchw = turning<false>("nhwc_to_nchw", "a copy of x [N, H, W, C] as [N, C, H, W]");
 
 // Op, images among its inputs and outputs.
-#define HEBB_CHANNELS_LAST(X)       \
-  X(conv2d, 1, 1)                   \
-  X(conv2d_input_grad, 1, 1)        \
-  X(conv2d_weight_grad, 3, 0)       \
-  X(max_pool2d, 1, 3)               \
-  X(max_pool2d_grad, 3, 1)          \
-  X(avg_pool2d, 1, 1)               \
+#define HEBB_CHANNELS_LAST(X) \
+  X(conv2d, 1, 1)             \
+  X(conv2d_input_grad, 1, 1)  \
+  X(conv2d_weight_grad, 3, 0) \
+  X(max_pool2d, 1, 3)         \
+  X(max_pool2d_grad, 3, 1)    \
+  X(avg_pool2d, 1, 1)         \
   X(avg_pool2d_grad, 1, 1)
 
-#define HEBB_DEFINE(name, in, out) \
-  const OpDef name##_nhwc = Turned<name, in, out>::def(#name "_nhwc", kDoc);
+#define HEBB_DEFINE(name, in, out) const OpDef name##_nhwc = Turned<name, in, out>::def(#name "_nhwc", kDoc);
 HEBB_CHANNELS_LAST(HEBB_DEFINE)
 
 std::span<const ChannelsLast> channels_last() {

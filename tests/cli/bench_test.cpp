@@ -68,7 +68,8 @@ TEST_F(Bench, SaysWhatTimeGoesInto) {
     total += op["gflop"].get<double>();
   }
   EXPECT_NEAR(total, j["gflop"].get<double>(), 1e-9);
-  EXPECT_THAT(ok("bench lenet-b64 --batch 2 --seconds 0 --profile").out, HasSubstr("conv2d 2x1x28x28, 6x1x5x5, 6"));
+  EXPECT_THAT(ok("bench lenet-b64 --batch 2 --seconds 0 --profile").out,
+              HasSubstr("conv2d 2x1x28x28, 6x1x5x5, 6"));
   EXPECT_THAT(error("bench lenet-b64 --mode eager --profile", 2), HasSubstr("expected --mode compiled"));
 }
 

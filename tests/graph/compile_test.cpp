@@ -162,7 +162,8 @@ TEST(Compile, SaysWhatEachOpTook) {
   const Tensor x = randn({4, 1, 8, 8});
   EXPECT_EQ(fn.needs().multiply_adds, 0) << "there is no plan yet";
   const std::vector<NodeCost> costs = fn.profile(std::vector{x});
-  const auto conv = std::find_if(costs.begin(), costs.end(), [](const NodeCost& c) { return c.op == "conv2d"; });
+  const auto conv =
+      std::find_if(costs.begin(), costs.end(), [](const NodeCost& c) { return c.op == "conv2d"; });
   ASSERT_NE(conv, costs.end());
   EXPECT_EQ(conv->shapes, "4x1x8x8, 4x1x3x3, 4");
   EXPECT_THAT(conv->module, HasSubstr("conv"));

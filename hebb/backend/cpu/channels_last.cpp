@@ -79,9 +79,9 @@ Kernel prepare_to_nchw(const Attrs&, SpecPtrs in, SpecPtrs) {
 // ---- Convolutions
 
 ConvShape conv_shape(const Conv2dAttrs& a, const Shape& x, const Shape& w, const Shape& y) {
-  return {x[0], x[3],        x[1],        x[2],         y[3],         y[1],          y[2],          w[2],
-          w[3], a.stride[0], a.stride[1], a.padding[0], a.padding[2], a.dilation[0], a.dilation[1], 1,
-          true};
+  return {x[0],         x[3],          x[1],          x[2],        y[3],        y[1],
+          y[2],         w[2],          w[3],          a.stride[0], a.stride[1], a.padding[0],
+          a.padding[2], a.dilation[0], a.dilation[1], 1,           true};
 }
 /// Whether last_forward() and its kin can be called: an empty sum is not theirs.
 bool served(const Conv2dAttrs& a, SpecPtrs in, SpecPtrs out) {
@@ -122,8 +122,14 @@ struct Pooling {
   std::array<int64_t, 2> large, small, kernel, stride, padding, dilation;
   template <class A>
   Pooling(const A& a, const Shape& l, const Shape& s)
-      : images(l[0]), channels(l[3]), large{l[1], l[2]}, small{s[1], s[2]}, kernel(a.kernel),
-        stride(a.stride), padding(a.padding), dilation{1, 1} {
+      : images(l[0]),
+        channels(l[3]),
+        large{l[1], l[2]},
+        small{s[1], s[2]},
+        kernel(a.kernel),
+        stride(a.stride),
+        padding(a.padding),
+        dilation{1, 1} {
     if constexpr (requires { a.dilation; }) dilation = a.dilation;
   }
   int64_t large_size() const { return large[0] * large[1] * channels; }
@@ -170,8 +176,8 @@ Kernel prepare_max_pool2d_grad(const Attrs&, SpecPtrs in, SpecPtrs out) {
   if (in[0]->dtype != f32 || in[1]->dtype != i64) return {};
   const Shape &small = in[0]->shape, &large = out[0]->shape;
   const int64_t channels = small[3], outputs = small[1] * small[2], places = large[1] * large[2];
-  return [=, images = small[0], width = large[2], height = large[1]](
-             ExecContext&, const void* const* inputs, void* const* y) {
+  return [=, images = small[0], width = large[2], height = large[1]](ExecContext&, const void* const* inputs,
+                                                                     void* const* y) {
     parallel_for(images, 1, [&](int64_t begin, int64_t end) {
       for (int64_t image = begin; image < end; ++image) {
         const float* g = floats(inputs[0]) + image * outputs * channels;

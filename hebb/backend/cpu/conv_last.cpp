@@ -1,6 +1,6 @@
-// Convolutions of images whose channels are last. Each is one matrix product whose rows are pixels: those of a
-// kernel of 1x1 are the image itself, those of larger ones are gathered while the product packs them, so that
-// columns exist a cache-sized block at a time.
+// Convolutions of images whose channels are last. Each is one matrix product whose rows are pixels: those of
+// a kernel of 1x1 are the image itself, those of larger ones are gathered while the product packs them, so
+// that columns exist a cache-sized block at a time.
 #include <algorithm>
 #include <vector>
 
@@ -86,7 +86,8 @@ void last_input_grad(const ConvShape& s, const float* gy, const float* w, float*
   const bool whole = s.stride_h == 1 && s.stride_w == 1;  // one phase: its rows are gx itself
   for (int64_t phase_h = 0; phase_h < s.stride_h; ++phase_h) {
     for (int64_t phase_w = 0; phase_w < s.stride_w; ++phase_w) {
-      const int64_t rows = ceil_div(s.in_h - phase_h, s.stride_h), width = ceil_div(s.in_w - phase_w, s.stride_w);
+      const int64_t rows = ceil_div(s.in_h - phase_h, s.stride_h),
+                    width = ceil_div(s.in_w - phase_w, s.stride_w);
       if (rows <= 0 || width <= 0) continue;
       Taps from;
       std::vector<int64_t> used;
@@ -116,7 +117,8 @@ void last_input_grad(const ConvShape& s, const float* gy, const float* w, float*
       }
       if (whole && reached > 0) continue;
       for_each_piece(s.batch * rows, static_cast<double>(g.m * channels), [&](int64_t i) {
-        float* to = gx + ((i / rows * s.in_h + i % rows * s.stride_h + phase_h) * s.in_w + phase_w) * channels;
+        float* to =
+            gx + ((i / rows * s.in_h + i % rows * s.stride_h + phase_h) * s.in_w + phase_w) * channels;
         const float* row = out + i * width * channels;
         for (int64_t v = 0; v < width; ++v, to += s.stride_w * channels, row += channels) {
           if (reached > 0) std::copy(row, row + channels, to);

@@ -13,14 +13,15 @@ struct KernelEntry {
   Kernel (*prepare)(const Attrs& attrs, SpecPtrs inputs, SpecPtrs outputs);
 };
 
-std::vector<KernelEntry> contract_kernels();   // contract.cpp: matmul, linear, convolutions
-std::vector<KernelEntry> nhwc_kernels();       // channels_last.cpp: ops of images [N, H, W, C]
-std::vector<KernelEntry> reduce_kernels();     // reduce.cpp
-std::vector<KernelEntry> index_kernels();      // index.cpp: cat, pad, gather, embedding, …
-std::vector<KernelEntry> pool_kernels();       // pool.cpp: pooling, unpooling, upsampling
-std::vector<KernelEntry> norm_kernels();       // norm.cpp: normalisation, softmax
-std::vector<KernelEntry> attention_kernels();  // attention.cpp
-std::vector<KernelEntry> recurrent_kernels();  // recurrent.cpp: LSTM
+std::vector<KernelEntry> contract_kernels();    // contract.cpp: matmul, linear, convolutions
+std::vector<KernelEntry> nhwc_kernels();        // channels_last.cpp: ops of images [N, H, W, C]
+std::vector<KernelEntry> reduce_kernels();      // reduce.cpp
+std::vector<KernelEntry> index_kernels();       // index.cpp: cat, pad, gather, embedding, …
+std::vector<KernelEntry> pool_kernels();        // pool.cpp: pooling, unpooling, upsampling
+std::vector<KernelEntry> batch_norm_kernels();  // batch_norm.cpp
+std::vector<KernelEntry> norm_kernels();        // norm.cpp: layer normalisation, softmax, losses
+std::vector<KernelEntry> attention_kernels();   // attention.cpp
+std::vector<KernelEntry> recurrent_kernels();   // recurrent.cpp: LSTM
 
 /// Elementwise ops and copies run at once, with any strides. False if the op is neither.
 bool run_elementwise(const OpDef& op, const Attrs& attrs, std::span<const Tensor> inputs,

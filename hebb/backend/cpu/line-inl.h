@@ -59,6 +59,49 @@ void exp_line(const T* x, int64_t n, T* y, T* largest, T* sum) {
   *sum = total<T>(s);
 }
 
+/// Sum of x.
+template <class T>
+T sum_line(const T* x, int64_t n) {
+  auto s = hn::Zero(Tag<T>());
+  each_vector(x, n, T(0), [&](Vec<T> v, int64_t, int64_t) HWY_ATTR { s = hn::Add(s, v); });
+  return total<T>(s);
+}
+/// Sum of (x - mean)^2.
+template <class T>
+T squares_line(const T* x, int64_t n, T mean) {
+  const auto m = hn::Set(Tag<T>(), mean);
+  auto s = hn::Zero(Tag<T>());
+  each_vector(x, n, mean, [&](Vec<T> v, int64_t, int64_t) HWY_ATTR {
+    const auto centred = hn::Sub(v, m);
+    s = hn::MulAdd(centred, centred, s);
+  });
+  return total<T>(s);
+}
+/// Sums of g * w and of g * w * (x - mean); w may be null for ones.
+template <class T>
+void gradient_sums_line(const T* g, const T* x, const T* w, int64_t n, T mean, T* plain, T* centred) {
+  const Tag<T> d;
+  const auto m = hn::Set(d, mean);
+  auto s = hn::Zero(d), t = hn::Zero(d);
+  each_vector(g, n, T(0), [&](Vec<T> v, int64_t i, int64_t count) HWY_ATTR {
+    if (w) v = hn::Mul(v, load_first(w + i, count));
+    s = hn::Add(s, v);
+    t = hn::MulAdd(v, hn::Sub(load_first(x + i, count), m), t);
+  });
+  *plain = total<T>(s);
+  *centred = total<T>(t);
+}
+/// out = g * w * a + (x - mean) * b + c; w may be null for ones.
+template <class T>
+void combine_line(const T* g, const T* x, const T* w, int64_t n, T mean, T a, T b, T c, T* out) {
+  const Tag<T> d;
+  const auto m = hn::Set(d, mean), va = hn::Set(d, a), vb = hn::Set(d, b), vc = hn::Set(d, c);
+  each_vector(g, n, T(0), [&](Vec<T> v, int64_t i, int64_t count) HWY_ATTR {
+    if (w) v = hn::Mul(v, load_first(w + i, count));
+    const auto centred = hn::Sub(load_first(x + i, count), m);
+    store_first(hn::MulAdd(v, va, hn::MulAdd(centred, vb, vc)), out + i, count);
+  });
+}
 }  // namespace HWY_NAMESPACE
 }  // namespace hebb::cpu
 HWY_AFTER_NAMESPACE();

@@ -1,4 +1,4 @@
-// Softmax, batch and layer normalisation, and the losses that are ops. Where several threads share a sum, it
+// Softmax, layer normalisation, and the losses that are ops. Where several threads share a sum, it
 // is cut by the shape alone; else a channel or line is one thread's.
 #include <cmath>
 #include <cstring>
@@ -27,17 +27,9 @@ struct NormKernels {
   T (*sum_line)(const T* x, int64_t n);
   T (*squares_line)(const T* x, int64_t n, T mean);
   void (*gradient_sums_line)(const T* g, const T* x, const T* w, int64_t n, T mean, T* plain, T* centred);
-  void (*normalize_line)(const T* x, int64_t n, T mean, T scale, T shift, T* y);
   void (*normalize_affine_line)(const T* x, const T* w, const T* b, int64_t n, T mean, T scale, T* y);
   void (*combine_line)(const T* g, const T* x, const T* w, int64_t n, T mean, T a, T b, T c, T* out);
   void (*add_affine_gradients)(const T* g, const T* x, int64_t n, T mean, T scale, T* gw, T* gb);
-  void (*channel_moments)(const T* x, int64_t rows, int64_t channels, T* mean, T* squares);
-  void (*channel_gradient_sums)(const T* g, const T* x, const T* mean, int64_t rows, int64_t channels,
-                                T* plain, T* centred);
-  void (*normalize_channels)(const T* x, int64_t rows, int64_t channels, const T* mean, const T* scale,
-                             const T* shift, T* y);
-  void (*combine_channels)(const T* g, const T* x, int64_t rows, int64_t channels, const T* mean, const T* a,
-                           const T* b, const T* shift, T* out);
   bool (*binary_cross_entropy_line)(const T* x, const T* y, int64_t n, T* loss);
 };
 
@@ -363,187 +355,6 @@ Kernel prepare_binary_cross_entropy(const Attrs&, SpecPtrs in, SpecPtrs) {
   });
 }
 
-// ---- Batch normalisation
-
-/// x is [batch, channels, inner].
-struct Channels {
-  int64_t batch, channels, inner = 1;
-  explicit Channels(const Shape& x) : batch(x[0]), channels(x[1]) {
-    for (int d = 2; d < x.ndim(); ++d) inner *= x[d];
-  }
-  double count() const { return static_cast<double>(batch * inner); }
-  /// Calls fn(offset) for each line of a channel.
-  template <class F>
-  void each_line(int64_t channel, F fn) const {
-    for (int64_t b = 0; b < batch; ++b) fn((b * channels + channel) * inner);
-  }
-  /// Calls fn(begin, end) on ranges of channels.
-  template <class F>
-  void parallel(double ns_each, F fn) const {
-    parallel_for(channels, grain(ns_each * count()), fn);
-  }
-};
-
-/// The rows of [N, C] in blocks that stay in the second-level cache, cut by the shape alone.
-struct RowBlocks {
-  int64_t rows, channels, each, count;
-  explicit RowBlocks(const Channels& c)
-      : rows(c.batch), channels(c.channels), each(std::max<int64_t>(1, 32768 / std::max<int64_t>(1, c.channels))),
-        count((rows + each - 1) / each) {}
-  int64_t size(int64_t block) const { return std::min(each, rows - block * each); }
-  /// Calls fn(block, its first element, its rows) for all.
-  template <class F>
-  void parallel(double ns_each, F fn) const {
-    parallel_for(count, grain(ns_each * static_cast<double>(each * channels)), [&](int64_t begin, int64_t end) {
-      for (int64_t b = begin; b < end; ++b) fn(b, b * each * channels, size(b));
-    });
-  }
-};
-
-/// Batch normalisation of [N, C].
-template <class T>
-void batch_norm_rows(const Channels& c, const T* x, const T* weight, const T* bias, double eps, T* y, T* mean,
-                     T* var) {
-  const NormKernels<T> k = kernels<T>();
-  const RowBlocks blocks(c);
-  const auto width = static_cast<size_t>(c.channels);
-  std::vector<T> means(static_cast<size_t>(blocks.count) * width), squares(means.size()), scale(width);
-  blocks.parallel(0.2, [&](int64_t block, int64_t first, int64_t rows) {
-    const size_t at = static_cast<size_t>(block) * width;
-    k.channel_moments(x + first, rows, c.channels, means.data() + at, squares.data() + at);
-  });
-  // Blocks of n values with their mean and sum of squares are joined as by Chan, Golub and LeVeque, 1979.
-  std::vector<double> m(width), s(width);
-  double n = 0;
-  for (int64_t b = 0; b < blocks.count; ++b) {
-    const auto more = static_cast<double>(blocks.size(b));
-    const double share = more / (n + more), both = n * share;
-    const size_t at = static_cast<size_t>(b) * width;
-    for (size_t j = 0; j < width; ++j) {
-      const double difference = static_cast<double>(means[at + j]) - m[j];
-      s[j] += static_cast<double>(squares[at + j]) + difference * difference * both;
-      m[j] += difference * share;
-    }
-    n += more;
-  }
-  for (size_t j = 0; j < width; ++j) {
-    mean[j] = static_cast<T>(n > 0 ? m[j] : std::nan(""));
-    var[j] = static_cast<T>(s[j] / n);
-    scale[j] = static_cast<T>(static_cast<double>(weight[j]) / std::sqrt(s[j] / n + eps));
-  }
-  blocks.parallel(0.2, [&](int64_t, int64_t first, int64_t rows) {
-    k.normalize_channels(x + first, rows, c.channels, mean, scale.data(), bias, y + first);
-  });
-}
-
-Kernel prepare_batch_norm(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
-  const double eps = attrs.as<BatchNormAttrs>().eps;
-  const Channels c(in[0]->shape);
-  return for_type(in[0]->dtype, [&]<class T>(T) -> Kernel {
-    return [c, eps](ExecContext&, const void* const* inputs, void* const* outputs) {
-      const NormKernels<T> k = kernels<T>();
-      const T *x = input<T>(inputs, 0), *weight = input<T>(inputs, 1), *bias = input<T>(inputs, 2);
-      T *y = output<T>(outputs, 0), *mean = output<T>(outputs, 1), *var = output<T>(outputs, 2);
-      if (c.inner == 1) return batch_norm_rows(c, x, weight, bias, eps, y, mean, var);
-      c.parallel(0.4, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) {
-          double sum = 0, squares = 0;
-          c.each_line(i, [&](int64_t at) { sum += static_cast<double>(k.sum_line(x + at, c.inner)); });
-          mean[i] = static_cast<T>(sum / c.count());
-          c.each_line(i, [&](int64_t at) {
-            squares += static_cast<double>(k.squares_line(x + at, c.inner, mean[i]));
-          });
-          const double v = squares / c.count();
-          var[i] = static_cast<T>(v);
-          const auto scale = static_cast<T>(static_cast<double>(weight[i]) / std::sqrt(v + eps));
-          c.each_line(
-              i, [&](int64_t at) { k.normalize_line(x + at, c.inner, mean[i], scale, bias[i], y + at); });
-        }
-      });
-    };
-  });
-}
-
-/// gx = g a + (x - mean) b + shift for a channel, from the sums over it of g and of g (x - mean).
-struct BatchNormGradient {
-  double weight_gradient, a, b, shift;
-  BatchNormGradient(double n, double weight, double var, double eps, double plain, double centred,
-                    double gmean, double gvar) {
-    const double scale = 1 / std::sqrt(var + eps);
-    weight_gradient = centred * scale;
-    a = weight * scale;
-    b = -a * scale * scale * centred / n + 2 * gvar / n;
-    shift = -a * plain / n + gmean / n;
-  }
-};
-
-Kernel prepare_batch_norm_grad(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
-  const double eps = attrs.as<BatchNormAttrs>().eps;
-  const Channels c(in[3]->shape);
-  return for_type(in[3]->dtype, [&]<class T>(T) -> Kernel {
-    return [c, eps](ExecContext&, const void* const* inputs, void* const* outputs) {
-      const NormKernels<T> k = kernels<T>();
-      const T *g = input<T>(inputs, 0), *gmean = input<T>(inputs, 1), *gvar = input<T>(inputs, 2),
-              *x = input<T>(inputs, 3), *weight = input<T>(inputs, 4), *mean = input<T>(inputs, 5),
-              *var = input<T>(inputs, 6);
-      T *gx = output<T>(outputs, 0), *gw = output<T>(outputs, 1), *gb = output<T>(outputs, 2);
-      auto finish = [&](int64_t i, double plain, double centred) {
-        const BatchNormGradient r(c.count(), static_cast<double>(weight[i]), static_cast<double>(var[i]), eps,
-                                  plain, centred, static_cast<double>(gmean[i]),
-                                  static_cast<double>(gvar[i]));
-        gw[i] = static_cast<T>(r.weight_gradient);
-        gb[i] = static_cast<T>(plain);
-        return r;
-      };
-      if (c.inner == 1) {
-        const RowBlocks blocks(c);
-        const auto width = static_cast<size_t>(c.channels);
-        std::vector<T> plain(static_cast<size_t>(blocks.count) * width), centred(plain.size());
-        blocks.parallel(0.3, [&](int64_t block, int64_t first, int64_t rows) {
-          const size_t at = static_cast<size_t>(block) * width;
-          k.channel_gradient_sums(g + first, x + first, mean, rows, c.channels, plain.data() + at,
-                                  centred.data() + at);
-        });
-        std::vector<double> sum(width), sum_centred(width);
-        for (size_t at = 0; at < plain.size(); at += width) {
-          for (size_t j = 0; j < width; ++j) {
-            sum[j] += static_cast<double>(plain[at + j]);
-            sum_centred[j] += static_cast<double>(centred[at + j]);
-          }
-        }
-        std::vector<T> a(width), b(width), shift(width);
-        for (size_t j = 0; j < width; ++j) {
-          const auto r = finish(static_cast<int64_t>(j), sum[j], sum_centred[j]);
-          a[j] = static_cast<T>(r.a);
-          b[j] = static_cast<T>(r.b);
-          shift[j] = static_cast<T>(r.shift);
-        }
-        blocks.parallel(0.3, [&](int64_t, int64_t first, int64_t rows) {
-          k.combine_channels(g + first, x + first, rows, c.channels, mean, a.data(), b.data(), shift.data(),
-                             gx + first);
-        });
-        return;
-      }
-      c.parallel(0.5, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) {
-          double plain = 0, centred = 0;
-          c.each_line(i, [&](int64_t at) {
-            T s, t;
-            k.gradient_sums_line(g + at, x + at, nullptr, c.inner, mean[i], &s, &t);
-            plain += static_cast<double>(s);
-            centred += static_cast<double>(t);
-          });
-          const auto r = finish(i, plain, centred);
-          c.each_line(i, [&](int64_t at) {
-            k.combine_line(g + at, x + at, nullptr, c.inner, mean[i], static_cast<T>(r.a),
-                           static_cast<T>(r.b), static_cast<T>(r.shift), gx + at);
-          });
-        }
-      });
-    };
-  });
-}
-
 // ---- Layer normalisation
 
 struct Rows {
@@ -636,8 +447,6 @@ std::vector<KernelEntry> norm_kernels() {
           {&ops::nll_loss, prepare_nll_loss},
           {&ops::nll_loss_grad, prepare_nll_loss_grad},
           {&ops::binary_cross_entropy, prepare_binary_cross_entropy},
-          {&ops::batch_norm, prepare_batch_norm},
-          {&ops::batch_norm_grad, prepare_batch_norm_grad},
           {&ops::layer_norm, prepare_layer_norm},
           {&ops::layer_norm_grad, prepare_layer_norm_grad}};
 }

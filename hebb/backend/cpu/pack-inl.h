@@ -153,7 +153,8 @@ void pack_a_columns(const T* a, int64_t lda, const EqualPieces& pieces, int64_t 
 }
 
 /// Row k of B, of n columns, in panels of kTileColumns: out[panel][k][width], where the last panel is one
-/// vector wide if that holds its columns. Lanes behind the last column are padding whose values do not matter.
+/// vector wide if that holds its columns. Lanes behind the last column are padding whose values do not
+/// matter.
 template <class T>
 HWY_INLINE void pack_b_row(const T* s, int64_t n, int64_t k, T* out, int64_t panel_stride) {
   constexpr int L = kLanes<T>;

@@ -51,7 +51,7 @@ HWY_INLINE void store_indices([[maybe_unused]] D d, [[maybe_unused]] V at, [[may
 /// Outputs y[0, n) and their indices from input rows x and x + width, where `first` is the index of x[0].
 /// Larger values win, of equal ones the first, and NaN over all, the last of several.
 HWY_INLINE void max_pool_2x2_row(const float* x, int64_t width, int64_t n, int64_t first, float* y,
-                             int64_t* indices) {
+                                 int64_t* indices) {
   const int64_t left = cover<kPoolLanes>(n, [&](auto d, int64_t i) HWY_ATTR {
     const hn::Rebind<int32_t, decltype(d)> di;
     hn::VFromD<decltype(d)> best, right, lower, last;

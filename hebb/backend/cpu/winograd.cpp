@@ -26,7 +26,10 @@ struct TileGrid {
 struct ImageLayout {
   int64_t channels, h, w, image, channel, row, pixel;
   ImageLayout(int64_t n, int64_t height, int64_t width, bool channels_last)
-      : channels(n), h(height), w(width), image(n * height * width),
+      : channels(n),
+        h(height),
+        w(width),
+        image(n * height * width),
         channel(channels_last ? 1 : height * width),
         row(channels_last ? width * n : width),
         pixel(channels_last ? n : 1) {}

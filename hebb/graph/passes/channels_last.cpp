@@ -1,6 +1,6 @@
-// Convolutions of many channels run fastest on images [N, H, W, C]. This pass changes them over, and with them
-// all between them that can follow; images are turned where the graph enters and leaves that layout, and only
-// if the convolutions gain more than this costs.
+// Convolutions of many channels run fastest on images [N, H, W, C]. This pass changes them over, and with
+// them all between them that can follow; images are turned where the graph enters and leaves that layout, and
+// only if the convolutions gain more than this costs.
 #include "hebb/ops/channels_last.h"
 
 #include <algorithm>
@@ -23,7 +23,8 @@ constexpr int64_t kLeastWork = 50;
 
 class Changeover {
  public:
-  explicit Changeover(Graph& g) : g_(g), old_values_(g.values.size()), twin_(old_values_, -1), made_(old_values_) {
+  explicit Changeover(Graph& g)
+      : g_(g), old_values_(g.values.size()), twin_(old_values_, -1), made_(old_values_) {
     for (const ValueId v : g.arguments) made_[v] = true;
     for (const State& s : g.states) made_[s.before] = true;
     for (const Constant& c : g.constants) made_[c.value] = true;
@@ -49,9 +50,8 @@ class Changeover {
   /// Whether one of these is in the new layout, and the others are images that can be brought there.
   bool follows(std::span<const ValueId> images) const {
     return std::any_of(images.begin(), images.end(), [&](ValueId v) { return has_twin(v); }) &&
-           std::all_of(images.begin(), images.end(), [&](ValueId v) {
-             return has_twin(v) || (is_image(v) && g_.values[v].dtype == f32);
-           });
+           std::all_of(images.begin(), images.end(),
+                       [&](ValueId v) { return has_twin(v) || (is_image(v) && g_.values[v].dtype == f32); });
   }
 
   // Appends a node; its outputs are new values.
@@ -128,8 +128,7 @@ class Changeover {
     const ops::ChannelsLast* entry = entry_of(n.op);
     if (!entry || n.op->kind != Kind::Contract) return false;
     const TensorSpec& weight = g_.values[n.op == &ops::conv2d_weight_grad ? n.outputs[0] : n.inputs[1]];
-    if (weight.dtype != f32 || n.attrs.as<Conv2dAttrs>().groups != 1 ||
-        weight.shape[0] < kLeastChannels ||
+    if (weight.dtype != f32 || n.attrs.as<Conv2dAttrs>().groups != 1 || weight.shape[0] < kLeastChannels ||
         (n.op == &ops::conv2d_input_grad && weight.shape[1] < kLeastChannels))
       return false;  // (an image of few channels is soon turned: what it becomes is not)
     work_ += multiply_adds(g_, n);
@@ -138,7 +137,8 @@ class Changeover {
   }
   bool pooling(const Node& n) {
     const ops::ChannelsLast* entry = entry_of(n.op);
-    if (!entry || n.op->kind == Kind::Contract || !is_image(n.inputs[0]) || !has_twin(n.inputs[0])) return false;
+    if (!entry || n.op->kind == Kind::Contract || !is_image(n.inputs[0]) || !has_twin(n.inputs[0]))
+      return false;
     change_over(n, *entry);
     return true;
   }
@@ -152,8 +152,7 @@ class Changeover {
     if (!follows(images)) return false;
     const Shape image = to_nhwc_shape(g_.values[x].shape), rows{image[0] * image[1] * image[2], image[3]};
     std::vector<ValueId> inputs;
-    for (const ValueId v : n.inputs)
-      inputs.push_back(is_image(v) ? reshaped(last(v), rows) : first(v));
+    for (const ValueId v : n.inputs) inputs.push_back(is_image(v) ? reshaped(last(v), rows) : first(v));
     const std::vector<ValueId> made = add(*n.op, n.attrs, std::move(inputs));
     finish(n, made, 1);
     twin_[n.outputs[0]] = reshaped(made[0], image);

@@ -58,7 +58,8 @@ std::optional<Node> as_join(const Node& n, const Context& c) {
     const ValueId v = open.back();
     open.pop_back();
     if (const Node* part = c.made_by(v, ops::slice_grad)) parts.push_back(part);
-    else if (const Node* sum = c.made_by(v, ops::add)) open.insert(open.end(), sum->inputs.rbegin(), sum->inputs.rend());
+    else if (const Node* sum = c.made_by(v, ops::add))
+      open.insert(open.end(), sum->inputs.rbegin(), sum->inputs.rend());
     else return std::nullopt;
   }
   const auto attrs = [](const Node* p) -> const SliceAttrs& { return p->attrs.as<SliceAttrs>(); };
@@ -69,7 +70,8 @@ std::optional<Node> as_join(const Node& n, const Context& c) {
   std::vector<ValueId> inputs;
   for (const Node* p : parts) {
     const SliceAttrs& a = attrs(p);
-    if (a.dim != dim || a.step != 1 || a.start != end || !(a.input == attrs(parts[0]).input)) return std::nullopt;
+    if (a.dim != dim || a.step != 1 || a.start != end || !(a.input == attrs(parts[0]).input))
+      return std::nullopt;
     end += c.spec(p->inputs[0]).shape[static_cast<int>(dim)];
     inputs.push_back(p->inputs[0]);
   }
