@@ -164,6 +164,14 @@ def inference(o, machine):
     return rows
 
 
+def write(o, figures):
+    """After each table: a run is long, and may be stopped."""
+    if o.json_out:
+        o.json_out.write_text(json.dumps(figures, indent=1) + "\n")
+    if o.svg:
+        o.svg.write_text(chart.draw(figures))
+
+
 def main():
     o = options()
     versions = {name: importlib.metadata.version(name) for name in PACKAGES if installed(name)}
@@ -184,23 +192,22 @@ def main():
         plain = [row for row in rows if "steps_per_call" not in row]
         figures |= {"rows": rows, "geomean": geomean(plain),
                     "geomean_without_first": geomean([row for row in plain if row["name"] != NETWORKS[0]])}
+        write(o, figures)
     if "inference" in o.tables:
         rows = inference(o, machine)
         figures |= {"inference": rows, "inference_geomean": geomean(rows)}
         summary("inference, ms", rows)
+        write(o, figures)
     if "sizes" in o.tables:
         figures["sizes"] = sizes.measure(o)
         complete &= not figures["sizes"]["left_out"]
         sizes.show(figures["sizes"])
+        write(o, figures)
 
     if figures.get("geomean"):
         without = figures["geomean_without_first"]
         say(f"\ngeometric mean of the ratios of training steps: {figures['geomean']:.2f}"
             + (f", without {NETWORKS[0]} {without:.2f}" if without not in (None, figures["geomean"]) else ""))
-    if o.json_out:
-        o.json_out.write_text(json.dumps(figures, indent=1) + "\n")
-    if o.svg:
-        o.svg.write_text(chart.draw(figures))
     rows = figures.get("rows", []) + figures.get("inference", [])
     return 0 if complete and not any(row["left_out"] for row in rows) else 1
 
