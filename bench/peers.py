@@ -1,196 +1,219 @@
 #!/usr/bin/env python3
-"""hebb beside its peers: training steps of the same networks, from the same weights, on the same batch.
+"""hebb beside its peers: PyTorch (eager, channels last, torch.compile), JAX (jit) and ONNX Runtime.
 
-For each network the losses of the first five steps are compared; a row that differs prints no time. (Training enlarges
-differences of rounding: PyTorch in channels-last differs from PyTorch on ResNets by more than 1e-4, and hebb may differ
-by twice as much as that.) hebb and PyTorch (eager, channels last, torch.compile) take turns, each in a process of its
-own, and the median of each is shown with the ratio of the best peer's to hebb's. `./x peers` makes the environment that
-this needs and calls it.
+Three tables: training steps, inference, and what it takes to start. All begin with the same weights and inputs; the
+losses of the first five steps, or the outputs, are compared, and whoever computes something else gets no time. hebb and
+its peers take turns, each measurement in a process of its own; shown are medians. `./x peers` makes the environment
+that this needs and calls it.
 """
 import argparse
+import importlib.metadata
 import json
 import math
+import os
 import pathlib
-import statistics
-import subprocess
+import shutil
 import sys
 import tempfile
-import time
 
-TOLERANCE = 1e-4  # of losses, relative, in f32
-CHECKED_STEPS = 5
-MODES = ("eager", "channels-last", "compile")
+import chart
+import sizes
+from rows import inference_row, installed, many_steps_row, training_row
+from turns import STEPS_PER_CALL, Failed, digits, hebb_bench, refusal
 
-
-def torch_step(name, mode, folder):
-    """A training step from the weights and the batch in the folder."""
-    import numpy
-    import torch
-    from safetensors.torch import load_file
-    from torch_networks import WORKLOADS
-
-    network, _, loss_of, optimizer_of = WORKLOADS[name]
-    net = network()
-    net.load_state_dict(load_file(folder / "weights.safetensors"))
-    x, y = (torch.from_numpy(numpy.load(folder / f"{k}.npy")) for k in "xy")
-    if mode == "channels-last":
-        net, x = net.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
-    optimizer = optimizer_of(net.parameters())
-    called = torch.compile(net) if mode == "compile" else net
-
-    def step():
-        optimizer.zero_grad(set_to_none=True)
-        loss = loss_of(called(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return step
+NETWORKS = ["playground-mlp", "mlp-mnist-b128", "lenet-b64", "resnet18-cifar-b64", "resnet50-224-b8", "unet32-128-b4",
+            "charlstm-b32-t64", "transformer-b16-t128"]
+BATCHES = {"lenet-b64": (1, 64), "resnet18-cifar-b64": (1, 64), "resnet50-224-b8": (1, 8)}  # of inference
+TABLES = ["training", "inference", "sizes"]
+PACKAGES = {"torch": "PyTorch", "jax": "JAX", "onnxruntime": "ONNX Runtime"}
 
 
-def peak_mb():
-    """Of this process's memory. (getrusage counts the process that this one was forked from, too.)"""
-    status = pathlib.Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+def positive(kind):
+    def parse(text):
+        value = kind(text)
+        if not value > 0:
+            raise ValueError
+        return value
+
+    parse.__name__ = f"positive {kind.__name__}"  # argparse names it in its message
+    return parse
 
 
-def work(arguments):
-    """One measurement of PyTorch, in a process of its own."""
-    import torch
+def some_of(names):
+    def parse(text):
+        wanted = text.split(",")
+        for name in wanted:
+            if name not in names:
+                raise argparse.ArgumentTypeError(f"expected names of {', '.join(names)}, with commas; got '{name}'")
+        return wanted
 
-    torch.set_num_threads(arguments.threads)
-    step = torch_step(arguments.work, arguments.mode, pathlib.Path(arguments.folder))
-    begin = time.perf_counter()
-    losses = [step().item()]
-    first = time.perf_counter() - begin
-    losses += [step().item() for _ in range(CHECKED_STEPS - 1)]
-    times, end = [], time.perf_counter() + arguments.seconds
-    while time.perf_counter() < end or len(times) < 5:
-        begin = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - begin)
-    print(json.dumps({"median_ms": statistics.median(times) * 1e3, "min_ms": min(times) * 1e3,
-                      "first_ms": first * 1e3, "peak_mb": peak_mb(), "losses": losses}))
+    return parse
 
 
-def last_object(command):
-    done = subprocess.run(command, capture_output=True, text=True, cwd=pathlib.Path(__file__).parent)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()[-500:]}")
-    return json.loads(done.stdout.strip().splitlines()[-1])
+def options():
+    parser = argparse.ArgumentParser(prog="peers", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--program", default="hebb", help="the program hebb")
+    parser.add_argument("--only", type=some_of(NETWORKS), metavar="NAMES", help=f"networks: {', '.join(NETWORKS)}")
+    parser.add_argument("--tables", type=some_of(TABLES), metavar="NAMES",
+                        help=f"tables: {', '.join(TABLES)} (default: all; in bf16 training; after --only no sizes)")
+    parser.add_argument("--precision", choices=["f32", "bf16"], default="f32",
+                        help="of training steps; PyTorch's bf16 is autocast (default: f32)")
+    parser.add_argument("--quick", action="store_true",
+                        help="one short round, without torch.compile and ONNX Runtime, which are slow to begin")
+    parser.add_argument("--threads", type=positive(int), default=2, help="that each of them may use (default: 2)")
+    parser.add_argument("--seconds", type=positive(float), default=3, help="a turn of one of them (default: 3)")
+    parser.add_argument("--json-out", type=pathlib.Path, metavar="FILE", help="write the figures to this file")
+    parser.add_argument("--svg", type=pathlib.Path, metavar="FILE", help="draw the times as a bar chart")
+    o = parser.parse_args()
+    for file in (o.json_out, o.svg):
+        if file and not file.absolute().parent.is_dir():
+            parser.error(f"{file}: there is no such folder")
+    program = shutil.which(o.program)
+    if not program:
+        parser.error(f"--program: {o.program} is no program; ./x build makes build/release/cli/hebb")
+    if not installed("torch"):
+        parser.error("PyTorch is not installed here; ./x peers installs it")
+    o.program = os.path.abspath(program)
+    o.tables = o.tables or TABLES[:1 if o.precision != "f32" else 2 if o.only else 3]
+    o.rounds = 1 if o.quick else 3
+    if o.quick:
+        o.seconds = min(1, o.seconds)
+    return o
 
 
-def run_torch(name, mode, folder, seconds, threads):
-    return last_object([sys.executable, __file__, "--work", name, "--mode", mode, "--folder", str(folder),
-                        "--seconds", str(seconds), "--threads", str(threads)])
+def say(text):
+    print(text, flush=True)
 
 
-def run_hebb(program, name, folder, seconds, threads):
-    return last_object([program, "bench", name, "--json", "--seconds", str(seconds), "--threads", str(threads),
-                        "--init", f"{folder}/weights.safetensors", "--x", f"{folder}/x.npy",
-                        "--y", f"{folder}/y.npy", "--losses", str(CHECKED_STEPS)])
+def show(row):
+    """One contestant a line: the last columns are its time in hebb's, and how far its losses or outputs are off."""
+    say(f"\n{row['name']}, {row['precision']}")
+    hebb = row.get("hebb_ms")
+    lines = {"hebb": [row[key] for key in ("hebb_ms", "hebb_min_ms", "hebb_first_ms", "peak_mb")]} if hebb else {}
+    for who, time in row["peers"].items():
+        lines[who] = [time] + [row[f"peers_{key}"][who] for key in ("min_ms", "first_ms", "peak_mb")]
+    for who, (middle, least, first, memory) in lines.items():
+        differs = row["differences"].get(who)
+        say(f"  {who:<20}{digits(middle):>10}{digits(least):>10}{digits(first):>10}{memory:>8.0f}"
+            + (f"{middle / hebb:>9.2f}" if hebb else f"{'-':>9}")
+            + (f"{differs:>9.0e}" if differs is not None else f"{'-':>9}"))
+    if hebb:
+        floor = row["floor_ms"]
+        say(f"  {'floor':<20}{digits(floor):>10}{'':>28}{floor / hebb:>9.2f}" if floor else f"  {'floor':<20}{'-':>10}")
+    for who, why in row["left_out"].items():
+        say(f"  {who:<20}no time: {why}")
 
 
-def write_start(name, folder):
-    """The weights and the batch that everyone begins with. True if they are images."""
-    import numpy
-    import torch
-    from safetensors.torch import save_file
-    from torch_networks import WORKLOADS
-
-    torch.manual_seed(0)
-    network, batch, _, _ = WORKLOADS[name]
-    save_file(network().state_dict(), folder / "weights.safetensors")
-    x, y = batch()
-    numpy.save(folder / "x.npy", x.numpy())
-    numpy.save(folder / "y.npy", y.numpy())
-    return x.dim() == 4
+def head(title, differ):
+    say(f"\n{title}\n{'':<22}{'median':>10}{'min':>10}{'first':>10}{'MB':>8}{'/ hebb':>9}{differ:>9}")
 
 
-def difference(got, want):
-    """The largest relative difference of two lists of losses."""
-    return max(abs(a - b) / max(1e-12, abs(b)) if math.isfinite(a) else math.inf for a, b in zip(got, want))
+def geomean(rows):
+    """Of the ratios: how many times as long as hebb the best peer takes."""
+    ratios = [row["ratio"] for row in rows if "ratio" in row]
+    return math.exp(sum(map(math.log, ratios)) / len(ratios)) if ratios else None
 
 
-def measure(name, program, modes, rounds, seconds, threads):
-    with tempfile.TemporaryDirectory() as folder:
-        folder = pathlib.Path(folder)
-        images = write_start(name, folder)
-        modes = [mode for mode in modes if images or mode != "channels-last"]
-        runs = {"hebb": []} | {mode: [] for mode in modes}
-        for _ in range(rounds):
-            for who, results in runs.items():
-                if who == "hebb":
-                    results.append(run_hebb(program, name, folder, seconds, threads))
-                else:
-                    results.append(run_torch(name, who, folder, seconds, threads))
-        losses = {who: results[0]["losses"] for who, results in runs.items()}
-        among_peers = max(difference(losses[mode], losses[modes[0]]) for mode in modes)
-        row = {"name": name, "precision": "f32", "loss_difference": difference(losses["hebb"], losses[modes[0]]),
-               "loss_tolerance": max(TOLERANCE, 2 * among_peers)}
-        if row["loss_difference"] > row["loss_tolerance"] or difference(losses["hebb"][:1], losses[modes[0]]) > TOLERANCE:
-            return row
-
-        def middle(who, key):
-            return statistics.median(r[key] for r in runs[who])
-
-        row["hebb_ms"] = middle("hebb", "median_ms")
-        row["hebb_min_ms"] = min(r["min_ms"] for r in runs["hebb"])
-        row["hebb_first_ms"] = middle("hebb", "first_ms")
-        row["peers"] = {f"torch-{mode}": middle(mode, "median_ms") for mode in modes}
-        row["ratio"] = min(row["peers"].values()) / row["hebb_ms"]
-        row["peak_mb"] = middle("hebb", "peak_mb")
-        row["peer_peak_mb"] = middle(modes[0], "peak_mb")
-        return row
-
-
-def show(row, modes):
-    if "ratio" not in row:
-        print(f"{row['name']:<20} losses differ by {row['loss_difference']:.1e} (at most "
-              f"{row['loss_tolerance']:.1e}): no times", flush=True)
+def summary(title, rows):
+    if not rows:
         return
-    times = "".join(f"{row['peers'].get(f'torch-{mode}', math.nan):>15.4g}" for mode in modes)
-    print(f"{row['name']:<20}{row['hebb_ms']:>10.4g}{times}{row['ratio']:>8.2f}{row['peak_mb']:>9.0f}"
-          f"{row['peer_peak_mb']:>9.0f}{row['loss_difference']:>12.1e}", flush=True)
+    say(f"\n{title:<28}{'hebb':>10}{'best peer':>12}{'ratio':>8}{'floor':>10}")
+    for row in rows:
+        name = row["name"] + (f" x {row['steps_per_call']}" if "steps_per_call" in row else "")
+        if "ratio" in row:
+            floor, best = row["floor_ms"], row["best_peer"]
+            say(f"{name:<28}{digits(row['hebb_ms']):>10}{digits(row['peers'][best]):>12}{row['ratio']:>8.2f}"
+                f"{digits(floor) if floor else '-':>10}  {best}")
+        else:
+            say(f"{name:<28}{'-':>10}")
+
+
+def training(o, machine):
+    """The rows of training steps, and whether all that was asked for is there."""
+    if o.precision != "f32":
+        if why := refusal(o, "playground-mlp", "--precision", o.precision):
+            say(f"\nNo training steps in {o.precision}: {why}")
+            return [], False
+    head(f"A training step, {o.precision}, ms", "losses")
+    rows = []
+    for name in o.only or NETWORKS:
+        rows.append(training_row(o, name, machine))
+        show(rows[-1])
+        if name == "playground-mlp" and o.precision == "f32":
+            if why := refusal(o, name, "--steps-per-call", STEPS_PER_CALL):
+                say(f"\nNo row of {STEPS_PER_CALL} steps a call: {why}")
+            else:
+                rows.append(many_steps_row(o, machine))
+                show(rows[-1])
+    return rows, True
+
+
+def inference(o, machine):
+    with tempfile.TemporaryDirectory() as folder:
+        o.writes_outputs = not refusal(o, "playground-mlp", "--infer", "--out", f"{folder}/y.npy")
+    rows = []
+    for name in o.only or NETWORKS:
+        for batch in BATCHES.get(name, ()):
+            if not rows:
+                head("Inference, f32, ms", "outputs")
+            rows.append(inference_row(o, name, batch, machine))
+            show(rows[-1])
+    if rows and not o.writes_outputs:
+        say("\nhebb's outputs were not compared: the program has no option for them (--out)")
+    return rows
+
+
+def write(o, figures):
+    """After each table: a run is long, and may be stopped."""
+    if o.json_out:
+        o.json_out.write_text(json.dumps(figures, indent=1) + "\n")
+    if o.svg:
+        o.svg.write_text(chart.draw(figures))
 
 
 def main():
-    names = ["playground-mlp", "mlp-mnist-b128", "lenet-b64", "resnet18-cifar-b64", "resnet50-224-b8", "unet32-128-b4",
-             "charlstm-b32-t64", "transformer-b16-t128"]
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--program", default="hebb", help="the program hebb")
-    parser.add_argument("--only", default="", help=f"networks, with commas between them: {', '.join(names)}")
-    parser.add_argument("--quick", action="store_true", help="one short round, without torch.compile")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json-out", help="write the rows to this file")
-    for hidden in ("--work", "--mode", "--folder"):
-        parser.add_argument(hidden, help=argparse.SUPPRESS)
-    parser.add_argument("--seconds", type=float, default=3, help="a turn of one of them")
-    arguments = parser.parse_args()
-    if arguments.work:
-        return work(arguments)
+    o = options()
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES if installed(name)}
+    setting = (f"{o.threads} thread{'s' * (o.threads > 1)}; "
+               + ", ".join(f"{PACKAGES[name]} {version}" for name, version in versions.items()))
+    say(f"hebb beside its peers: {setting}")
+    machine = None
+    try:
+        machine = hebb_bench(o, "machine")
+        say(f"floors: arithmetic at {machine['peak_gflops']:.0f} GFLOP/s, copying at {machine['copy_gb_s']:.1f} GB/s")
+    except Failed as e:
+        say(f"No floors: {str(e)[:100]}")
+    figures = {"setting": setting, "threads": o.threads, "versions": versions, "machine": machine}
+    complete = True
+    if "training" in o.tables:
+        rows, complete = training(o, machine)
+        summary("training steps, ms", rows)
+        plain = [row for row in rows if "steps_per_call" not in row]
+        figures |= {"rows": rows, "geomean": geomean(plain),
+                    "geomean_without_first": geomean([row for row in plain if row["name"] != NETWORKS[0]])}
+        write(o, figures)
+    if "inference" in o.tables:
+        rows = inference(o, machine)
+        figures |= {"inference": rows, "inference_geomean": geomean(rows)}
+        summary("inference, ms", rows)
+        write(o, figures)
+    if "sizes" in o.tables:
+        figures["sizes"] = sizes.measure(o)
+        complete &= not figures["sizes"]["left_out"]
+        sizes.show(figures["sizes"])
+        write(o, figures)
 
-    wanted = arguments.only.split(",") if arguments.only else names
-    for name in wanted:
-        if name not in names:
-            sys.exit(f"peers: expected --only of {', '.join(names)}, got {name}")
-    modes = MODES[:2] if arguments.quick else MODES
-    seconds = min(1, arguments.seconds) if arguments.quick else arguments.seconds
-    print(f"Medians in ms of a training step, f32, {arguments.threads} threads; ratio: the best peer / hebb\n")
-    titles = "".join(f"{'torch ' + mode.removeprefix('channels-'):>15}" for mode in modes)
-    print(f"{'network':<20}{'hebb':>10}{titles}{'ratio':>8}{'hebb MB':>9}{'torch MB':>9}{'losses differ':>14}")
-    rows = []
-    for name in wanted:
-        rows.append(measure(name, arguments.program, modes, 1 if arguments.quick else 3, seconds, arguments.threads))
-        show(rows[-1], modes)
-    ratios = [row["ratio"] for row in rows if "ratio" in row]
-    geomean = math.exp(sum(map(math.log, ratios)) / len(ratios)) if ratios else None
-    if geomean:
-        print(f"\ngeometric mean of the ratios: {geomean:.2f}")
-    if arguments.json_out:
-        pathlib.Path(arguments.json_out).write_text(json.dumps({"rows": rows, "geomean": geomean}, indent=1) + "\n")
-    return 0 if len(ratios) == len(rows) else 1
+    if figures.get("geomean"):
+        without = figures["geomean_without_first"]
+        say(f"\ngeometric mean of the ratios of training steps: {figures['geomean']:.2f}"
+            + (f", without {NETWORKS[0]} {without:.2f}" if without not in (None, figures["geomean"]) else ""))
+    rows = figures.get("rows", []) + figures.get("inference", [])
+    return 0 if complete and not any(row["left_out"] for row in rows) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
