@@ -32,7 +32,7 @@ namespace HWY_NAMESPACE {
 constexpr int64_t kBlockRows = 96;       // of A: with a block of k, a third of the second-level cache
 constexpr int64_t kBlockColumns = 1024;  // of B packed at a time
 template <class T>
-constexpr int64_t kBlockDepth = 1024 / static_cast<int64_t>(sizeof(T));
+constexpr int64_t kBlockDepth = 2048 / static_cast<int64_t>(sizeof(T));
 // Rows of packed A start an odd number of cache lines apart, panels of B too: powers of two would all fall
 // on the same few sets of the first-level cache.
 template <class T>
