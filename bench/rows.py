@@ -88,16 +88,21 @@ def trained(o, name, peers, folder, machine, *words):
 
     contestants = {"hebb": hebb} | {peer: lambda peer=peer: worker(o, peer, name, folder) for peer in peers}
     results, left_out = take_turns(contestants, o.rounds)
+    tolerance = allowed = TOLERANCE[o.precision]
     differences = {}
     if REFERENCE in results:
         want = results[REFERENCE]["losses"]
-        differences = {who: losses_differ(result.get("losses", []), want) for who, result in results.items()}
-    # Training enlarges differences of rounding: where PyTorch differs from itself, others may differ by twice as much.
-    allowed = max([TOLERANCE[o.precision]] + [2 * d for who, d in differences.items() if who.startswith("torch-")])
+        differences = losses_differ_from(want, results)
+        if o.precision == "f32" and max(differences.values()) > tolerance:
+            # Training enlarges differences of rounding, on some networks to percents within five steps. Then the
+            # losses in f64 are what all are compared with, and nobody may be twice as far from them as PyTorch.
+            exact = worker(o, "torch-f64", name, folder, "--seconds", 0)["losses"]
+            differences = losses_differ_from(exact, results)
+        allowed = max([tolerance] + [2 * d for who, d in differences.items() if who.startswith("torch-")])
     for who, difference in differences.items():
         first = losses_differ(results[who].get("losses", [])[:1], want)
-        if first > TOLERANCE[o.precision]:
-            left_out[who] = f"its first loss differs by {first:.1e} (at most {TOLERANCE[o.precision]:.1e})"
+        if first > tolerance:
+            left_out[who] = f"its first loss differs by {first:.1e} (at most {tolerance:.1e})"
         elif difference > allowed:
             left_out[who] = f"its losses differ by {difference:.1e} (at most {allowed:.1e})"
     return row_of(name, o.precision, results, left_out, differences, machine) | {"loss_tolerance": allowed}
@@ -133,6 +138,10 @@ def inference_row(o, name, batch, machine):
                           for who, difference in differences.items() if difference > OUTPUT_TOLERANCE}
     name = f"{name.rsplit('-b', 1)[0]}-b{batch}"
     return row_of(name, "f32", results, left_out, differences, machine) | {"batch": batch}
+
+
+def losses_differ_from(want, results):
+    return {who: losses_differ(result.get("losses", []), want) for who, result in results.items()}
 
 
 def losses_differ(got, want):
