@@ -54,15 +54,6 @@ BatchNormKernels<T> kernels() {
   else return HWY_DYNAMIC_DISPATCH(batch_norm_kernels_f64)();
 }
 
-template <class T>
-const T* input(const void* const* in, int i) {
-  return static_cast<const T*>(in[i]);
-}
-template <class T>
-T* output(void* const* out, int i) {
-  return static_cast<T*>(out[i]);
-}
-
 /// x is [batch, channels, inner].
 struct Channels {
   int64_t batch, channels, inner = 1;

@@ -14,6 +14,16 @@ Kernel for_type(DType t, F fn) {
   return {};
 }
 
+/// A kernel's operand i, and its output i, as elements of T.
+template <class T>
+const T* input(const void* const* in, int i) {
+  return static_cast<const T*>(in[i]);
+}
+template <class T>
+T* output(void* const* out, int i) {
+  return static_cast<T*>(out[i]);
+}
+
 /// How many items of `ns` nanoseconds are worth a thread: 20 microseconds.
 inline int64_t grain(double ns) { return 1 + static_cast<int64_t>(20000 / std::max(1.0, ns)); }
 

@@ -65,15 +65,6 @@ NormKernels<double> kernels<double>() {
   return HWY_DYNAMIC_DISPATCH(norm_kernels_f64)();
 }
 
-template <class T>
-const T* input(const void* const* in, int i) {
-  return static_cast<const T*>(in[i]);
-}
-template <class T>
-T* output(void* const* out, int i) {
-  return static_cast<T*>(out[i]);
-}
-
 // ---- Softmax
 
 /// Lines of n values, `inner` apart; `inner` of them lie side by side, `outer` such groups one behind
