@@ -304,19 +304,39 @@ void multiply_points(const Points& in, int64_t tiles, int64_t in_channels, const
   }
 }
 
+/// Asks for `count` rows of a point's matrix from row `first` on, columns [begin, end).
+HWY_INLINE void fetch_rows(const Points& from, int64_t p, int64_t first, int64_t count, int64_t begin,
+                           int64_t end) {
+  constexpr int64_t kLine = 16;
+  for (int64_t r = first; r < first + count; ++r)
+    for (int64_t c = begin; c < end; c += kLine) __builtin_prefetch(from.at(p, r) + c);
+}
+
 /// sums[p] (+)= in[p]^T * gradients[p] for points [p0, p1): over `tiles`, of input channels [c0, c1) and
 /// output channels [k0, k1). Rows of sums are whole vectors.
 void add_products(const Points& in, const Points& gradients, int64_t tiles, int64_t p0, int64_t p1,
                   int64_t c0, int64_t c1, int64_t k0, int64_t k1, bool accumulate, const Points& sums) {
   const EqualPieces rows(c1 - c0, kMaxTileRows), depths(tiles, kSumLength);
   TileEnd<float> end;
+  const int64_t panels = (k1 - k0 + 2 * kChannels - 1) / (2 * kChannels);
   for (int64_t p = p0; p < p1; ++p) {
     for (int64_t j = 0; j < depths.count; ++j) {
       const int64_t t = depths.begin(j);
       end.accumulate = accumulate || j > 0;
+      // What the next sum reads lies in a far cache: it is fetched meanwhile, a few rows with each tile.
+      const int64_t next_j = (j + 1) % depths.count, next_p = p + (next_j == 0),
+                    next_t = depths.begin(next_j);
+      const EqualPieces fetches(next_p < p1 ? depths.size(next_j) : 0,
+                                1 + depths.size(next_j) / (panels * rows.count));
+      int64_t tile = 0;
       for (int64_t k = k0; k < k1; k += 2 * kChannels) {
-        for (int64_t i = 0; i < rows.count; ++i) {
+        for (int64_t i = 0; i < rows.count; ++i, ++tile) {
           const int64_t c = rows.begin(i);
+          if (tile < fetches.count) {
+            const int64_t row = next_t + fetches.begin(tile);
+            fetch_rows(in, next_p, row, fetches.size(tile), c0, c1);
+            fetch_rows(gradients, next_p, row, fetches.size(tile), k0, k1);
+          }
           tile_kernel<float>(ALayout::kColumns, rows.size(i), k1 - k > kChannels ? 2 : 1)(
               depths.size(j), in.at(p, t) + c0 + c, in.row, gradients.at(p, t) + k, gradients.row,
               sums.at(p, c) + (k - k0), sums.row, kChannels, end);

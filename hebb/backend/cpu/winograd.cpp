@@ -217,17 +217,17 @@ void winograd_weight_grad(const ConvShape& s, const float* gy, const float* x, f
   };
   const auto sums_of = [&](int64_t b) { return Points{sums.at(0, b * kBlock), sums.point, sums.row}; };
   for (int64_t part = 0; part < parts; ++part) {
-    const int64_t first = g.tiles * part / parts, end = g.tiles * (part + 1) / parts, tiles = end - first;
-    const int64_t in_lines = ceil_div(s.in_channels, kLine),
-                  lines = in_lines + ceil_div(s.out_channels, kLine);
-    for_each_piece(lines, static_cast<double>(lines * kLine * tiles * 100), [&](int64_t i) {
-      if (const int64_t c = i * kLine; i < in_lines) {
-        kernel.inputs_to_points(s, g, x, first, end, c, std::min(s.in_channels, c + kLine), in);
-      } else {
-        const int64_t k = c - in_lines * kLine;
-        kernel.gradients_to_points(s, g, gy, first, end, k, std::min(s.out_channels, k + kLine), gradients);
-      }
-    });
+    const int64_t first = g.tiles * part / parts, tiles = g.tiles * (part + 1) / parts - first;
+    const int64_t pieces = ceil_div(tiles, kRun);
+    for_each_piece(
+        2 * pieces, static_cast<double>(tiles * (s.in_channels + s.out_channels) * 100), [&](int64_t i) {
+          const int64_t begin = i / 2 * kRun, stop = std::min(tiles, begin + kRun);
+          const Points& to = i % 2 ? gradients : in;
+          const Points there{to.at(0, begin), to.point, to.row};
+          if (i % 2)
+            kernel.gradients_to_points(s, g, gy, first + begin, first + stop, 0, s.out_channels, there);
+          else kernel.inputs_to_points(s, g, x, first + begin, first + stop, 0, s.in_channels, there);
+        });
     const double work = multiplications(s, g) / static_cast<double>(parts);
     for_each_piece(blocks * shares, work, [&](int64_t i) {
       const int64_t b = i / shares, p0 = kPoints * (i % shares) / shares,
