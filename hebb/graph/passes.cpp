@@ -59,7 +59,9 @@ std::span<const Pass> passes() {
                                      {"simplify", simplify},
                                      {"share_common", share_common},
                                      {"drop_dead", drop_dead},
-                                     {"channels_last", channels_last}};
+                                     {"channels_last", channels_last},
+                                     {"split_norms", split_norms},
+                                     {"fuse", fuse}};
   return kPasses;
 }
 
@@ -77,6 +79,16 @@ void optimize(Graph& graph, const std::string& name) {
 }
 
 namespace detail {
+
+Node new_node(Graph& g, const OpDef& op, Attrs attrs, std::vector<ValueId> inputs,
+              const std::string& module) {
+  std::vector<const TensorSpec*> specs;
+  for (const ValueId v : inputs) specs.push_back(&g.values[v]);
+  std::vector<ValueId> outputs;
+  const Specs made = op.infer(specs, attrs);
+  for (const TensorSpec& s : made) outputs.push_back(g.add_value(s));
+  return {&op, std::move(attrs), std::move(inputs), std::move(outputs), module};
+}
 
 std::vector<ValueId> each_itself(const Graph& graph) {
   std::vector<ValueId> to(graph.values.size());

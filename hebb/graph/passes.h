@@ -22,6 +22,13 @@ void drop_dead(Graph& graph);
 /// gain more than turning costs. Sums run in another order: results differ by rounding.
 void channels_last(Graph& graph);
 
+/// Takes batch normalisation of rows [N, C] and its gradient apart: sums, small vectors and fused programs,
+/// which can join what stands before and after them.
+void split_norms(Graph& graph);
+/// Makes one fused program of elementwise ops that feed one another, and of fused programs: each value that
+/// only they read never reaches memory.
+void fuse(Graph& graph);
+
 /// A pass and the name by which HEBB_DISABLE_PASS switches it off.
 struct Pass {
   const char* name;     ///< "simplify"
@@ -39,6 +46,9 @@ void optimize(Graph& graph, const std::string& name);
 namespace detail {
 /// Lets every reader of one value read another: `to[v]` in place of v.
 void replace_values(Graph& graph, std::span<const ValueId> to);
+/// A node with new values for what the op infers.
+Node new_node(Graph& graph, const OpDef& op, Attrs attrs, std::vector<ValueId> inputs,
+              const std::string& module);
 /// 0, 1, 2, …: each value for itself.
 std::vector<ValueId> each_itself(const Graph& graph);
 }  // namespace detail

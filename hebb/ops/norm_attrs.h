@@ -14,6 +14,12 @@ struct BatchNormAttrs {
   HEBB_FIELDS(eps)
 };
 
+struct BatchNormFactorsAttrs {
+  double eps = 1e-5;
+  int64_t count = 1;  // values of a channel
+  HEBB_FIELDS(eps, count)
+};
+
 struct LayerNormAttrs {
   int64_t dims = 1;  // trailing dimensions that are normalised together
   double eps = 1e-5;

@@ -27,7 +27,8 @@ struct PassesOff {
   explicit PassesOff(const char* names) { ::setenv("HEBB_DISABLE_PASS", names, 1); }
   ~PassesOff() { ::unsetenv("HEBB_DISABLE_PASS"); }
 };
-constexpr const char* kAllPasses = "fold_constants,simplify,share_common,drop_dead,channels_last";
+constexpr const char* kAllPasses =
+    "fold_constants,simplify,share_common,drop_dead,channels_last,split_norms,fuse";
 
 // "" if both hold the same bits.
 std::string differ(const Tensors& got, const Tensors& want) {

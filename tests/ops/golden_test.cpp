@@ -22,6 +22,10 @@ const std::map<std::string_view, std::string_view> kWithoutGolden{
     {"dropout", "as rand"},
     {"conv2d_input_grad", "it is the gradient of conv2d"},
     {"conv2d_weight_grad", "it is the gradient of conv2d"},
+    {"fused", "the ops that it is made of have golden values"},
+    {"batch_norm_moments", "a part of batch_norm"},
+    {"batch_norm_scale", "a part of batch_norm"},
+    {"batch_norm_grad_factors", "a part of batch_norm's gradient"},
 };
 
 const io::SafeTensors& golden() {

@@ -92,14 +92,13 @@ struct RowBlocks {
   }
 };
 
-/// Batch normalisation of [N, C].
+/// Mean and variance of each column of [N, C].
 template <class T>
-void batch_norm_rows(const Channels& c, const T* x, const T* weight, const T* bias, double eps, T* y, T* mean,
-                     T* var) {
+void row_moments(const Channels& c, const T* x, T* mean, T* var) {
   const BatchNormKernels<T> k = kernels<T>();
   const RowBlocks blocks(c);
   const auto width = static_cast<size_t>(c.channels);
-  std::vector<T> means(static_cast<size_t>(blocks.count) * width), squares(means.size()), scale(width);
+  std::vector<T> means(static_cast<size_t>(blocks.count) * width), squares(means.size());
   blocks.parallel(0.2, [&](int64_t block, int64_t first, int64_t rows) {
     const size_t at = static_cast<size_t>(block) * width;
     k.channel_moments(x + first, rows, c.channels, means.data() + at, squares.data() + at);
@@ -121,10 +120,23 @@ void batch_norm_rows(const Channels& c, const T* x, const T* weight, const T* bi
   for (size_t j = 0; j < width; ++j) {
     mean[j] = static_cast<T>(n > 0 ? m[j] : std::nan(""));
     var[j] = static_cast<T>(s[j] / n);
-    scale[j] = static_cast<T>(static_cast<double>(weight[j]) / std::sqrt(s[j] / n + eps));
   }
-  blocks.parallel(0.2, [&](int64_t, int64_t first, int64_t rows) {
-    k.normalize_channels(x + first, rows, c.channels, mean, scale.data(), bias, y + first);
+}
+
+template <class T>
+T scale_of(T weight, T var, double eps) {
+  return static_cast<T>(static_cast<double>(weight) / std::sqrt(static_cast<double>(var) + eps));
+}
+
+/// Batch normalisation of [N, C].
+template <class T>
+void batch_norm_rows(const Channels& c, const T* x, const T* weight, const T* bias, double eps, T* y, T* mean,
+                     T* var) {
+  row_moments(c, x, mean, var);
+  std::vector<T> scale(static_cast<size_t>(c.channels));
+  for (size_t j = 0; j < scale.size(); ++j) scale[j] = scale_of(weight[j], var[j], eps);
+  RowBlocks(c).parallel(0.2, [&](int64_t, int64_t first, int64_t rows) {
+    kernels<T>().normalize_channels(x + first, rows, c.channels, mean, scale.data(), bias, y + first);
   });
 }
 
@@ -145,9 +157,8 @@ Kernel prepare_batch_norm(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
           c.each_line(i, [&](int64_t at) {
             squares += static_cast<double>(k.squares_line(x + at, c.inner, mean[i]));
           });
-          const double v = squares / c.count();
-          var[i] = static_cast<T>(v);
-          const auto scale = static_cast<T>(static_cast<double>(weight[i]) / std::sqrt(v + eps));
+          var[i] = static_cast<T>(squares / c.count());
+          const T scale = scale_of(weight[i], var[i], eps);
           c.each_line(
               i, [&](int64_t at) { k.normalize_line(x + at, c.inner, mean[i], scale, bias[i], y + at); });
         }
@@ -156,79 +167,99 @@ Kernel prepare_batch_norm(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
   });
 }
 
-/// gx = g a + (x - mean) b + shift for a channel, from the sums over it of g and of g (x - mean).
+/// gx = g a + (x - mean) b + shift for a channel of n values, from the sums over it of g and of g (x - mean).
+template <class T>
 struct BatchNormGradient {
-  double weight_gradient, a, b, shift;
-  BatchNormGradient(double n, double weight, double var, double eps, double plain, double centred,
-                    double gmean, double gvar) {
-    const double scale = 1 / std::sqrt(var + eps);
-    weight_gradient = centred * scale;
-    a = weight * scale;
-    b = -a * scale * scale * centred / n + 2 * gvar / n;
-    shift = -a * plain / n + gmean / n;
+  T weight_gradient, a, b, shift;
+  BatchNormGradient(double n, T weight, T var, double eps, T plain, T centred, T gmean, T gvar) {
+    const double scale = 1 / std::sqrt(static_cast<double>(var) + eps),
+                 by = static_cast<double>(weight) * scale;
+    weight_gradient = static_cast<T>(static_cast<double>(centred) * scale);
+    a = static_cast<T>(by);
+    b = static_cast<T>((2 * static_cast<double>(gvar) - by * scale * scale * static_cast<double>(centred)) /
+                       n);
+    shift = static_cast<T>((static_cast<double>(gmean) - by * static_cast<double>(plain)) / n);
   }
 };
+
+/// The operands of batch_norm_grad.
+template <class T>
+struct GradientOperands {
+  const T *g, *gmean, *gvar, *x, *weight, *mean, *var;
+  T *gx, *gw, *gb;
+  GradientOperands(const void* const* in, void* const* out)
+      : g(input<T>(in, 0)),
+        gmean(input<T>(in, 1)),
+        gvar(input<T>(in, 2)),
+        x(input<T>(in, 3)),
+        weight(input<T>(in, 4)),
+        mean(input<T>(in, 5)),
+        var(input<T>(in, 6)),
+        gx(output<T>(out, 0)),
+        gw(output<T>(out, 1)),
+        gb(output<T>(out, 2)) {}
+  /// From the sums over a channel; gives the gradients of weight and bias their values.
+  BatchNormGradient<T> finish(int64_t i, double n, double eps, double plain, double centred) const {
+    gb[i] = static_cast<T>(plain);
+    const BatchNormGradient<T> r(n, weight[i], var[i], eps, gb[i], static_cast<T>(centred), gmean[i],
+                                 gvar[i]);
+    gw[i] = r.weight_gradient;
+    return r;
+  }
+};
+
+/// The gradient of batch normalisation of [N, C].
+template <class T>
+void batch_norm_grad_rows(const Channels& c, double eps, const GradientOperands<T>& o) {
+  const BatchNormKernels<T> k = kernels<T>();
+  const RowBlocks blocks(c);
+  const auto width = static_cast<size_t>(c.channels);
+  std::vector<T> plain(static_cast<size_t>(blocks.count) * width), centred(plain.size());
+  blocks.parallel(0.3, [&](int64_t block, int64_t first, int64_t rows) {
+    const size_t at = static_cast<size_t>(block) * width;
+    k.channel_gradient_sums(o.g + first, o.x + first, o.mean, rows, c.channels, plain.data() + at,
+                            centred.data() + at);
+  });
+  std::vector<double> sum(width), sum_centred(width);
+  for (size_t at = 0; at < plain.size(); at += width) {
+    for (size_t j = 0; j < width; ++j) {
+      sum[j] += static_cast<double>(plain[at + j]);
+      sum_centred[j] += static_cast<double>(centred[at + j]);
+    }
+  }
+  std::vector<T> a(width), b(width), shift(width);
+  for (size_t j = 0; j < width; ++j) {
+    const auto r = o.finish(static_cast<int64_t>(j), c.count(), eps, sum[j], sum_centred[j]);
+    a[j] = r.a;
+    b[j] = r.b;
+    shift[j] = r.shift;
+  }
+  blocks.parallel(0.3, [&](int64_t, int64_t first, int64_t rows) {
+    k.combine_channels(o.g + first, o.x + first, rows, c.channels, o.mean, a.data(), b.data(), shift.data(),
+                       o.gx + first);
+  });
+}
 
 Kernel prepare_batch_norm_grad(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
   const double eps = attrs.as<BatchNormAttrs>().eps;
   const Channels c(in[3]->shape);
   return for_type(in[3]->dtype, [&]<class T>(T) -> Kernel {
     return [c, eps](ExecContext&, const void* const* inputs, void* const* outputs) {
+      const GradientOperands<T> o(inputs, outputs);
+      if (c.inner == 1) return batch_norm_grad_rows(c, eps, o);
       const BatchNormKernels<T> k = kernels<T>();
-      const T *g = input<T>(inputs, 0), *gmean = input<T>(inputs, 1), *gvar = input<T>(inputs, 2),
-              *x = input<T>(inputs, 3), *weight = input<T>(inputs, 4), *mean = input<T>(inputs, 5),
-              *var = input<T>(inputs, 6);
-      T *gx = output<T>(outputs, 0), *gw = output<T>(outputs, 1), *gb = output<T>(outputs, 2);
-      auto finish = [&](int64_t i, double plain, double centred) {
-        const BatchNormGradient r(c.count(), static_cast<double>(weight[i]), static_cast<double>(var[i]), eps,
-                                  plain, centred, static_cast<double>(gmean[i]),
-                                  static_cast<double>(gvar[i]));
-        gw[i] = static_cast<T>(r.weight_gradient);
-        gb[i] = static_cast<T>(plain);
-        return r;
-      };
-      if (c.inner == 1) {
-        const RowBlocks blocks(c);
-        const auto width = static_cast<size_t>(c.channels);
-        std::vector<T> plain(static_cast<size_t>(blocks.count) * width), centred(plain.size());
-        blocks.parallel(0.3, [&](int64_t block, int64_t first, int64_t rows) {
-          const size_t at = static_cast<size_t>(block) * width;
-          k.channel_gradient_sums(g + first, x + first, mean, rows, c.channels, plain.data() + at,
-                                  centred.data() + at);
-        });
-        std::vector<double> sum(width), sum_centred(width);
-        for (size_t at = 0; at < plain.size(); at += width) {
-          for (size_t j = 0; j < width; ++j) {
-            sum[j] += static_cast<double>(plain[at + j]);
-            sum_centred[j] += static_cast<double>(centred[at + j]);
-          }
-        }
-        std::vector<T> a(width), b(width), shift(width);
-        for (size_t j = 0; j < width; ++j) {
-          const auto r = finish(static_cast<int64_t>(j), sum[j], sum_centred[j]);
-          a[j] = static_cast<T>(r.a);
-          b[j] = static_cast<T>(r.b);
-          shift[j] = static_cast<T>(r.shift);
-        }
-        blocks.parallel(0.3, [&](int64_t, int64_t first, int64_t rows) {
-          k.combine_channels(g + first, x + first, rows, c.channels, mean, a.data(), b.data(), shift.data(),
-                             gx + first);
-        });
-        return;
-      }
       c.parallel(0.5, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) {
           double plain = 0, centred = 0;
           c.each_line(i, [&](int64_t at) {
             T s, t;
-            k.gradient_sums_line(g + at, x + at, nullptr, c.inner, mean[i], &s, &t);
+            k.gradient_sums_line(o.g + at, o.x + at, nullptr, c.inner, o.mean[i], &s, &t);
             plain += static_cast<double>(s);
             centred += static_cast<double>(t);
           });
-          const auto r = finish(i, plain, centred);
+          const auto r = o.finish(i, c.count(), eps, plain, centred);
           c.each_line(i, [&](int64_t at) {
-            k.combine_line(g + at, x + at, nullptr, c.inner, mean[i], static_cast<T>(r.a),
-                           static_cast<T>(r.b), static_cast<T>(r.shift), gx + at);
+            k.combine_line(o.g + at, o.x + at, nullptr, c.inner, o.mean[i], r.a, r.b, r.shift, o.gx + at);
           });
         }
       });
@@ -236,10 +267,54 @@ Kernel prepare_batch_norm_grad(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
   });
 }
 
+// ---- The parts of both on rows.
+
+Kernel prepare_moments(const Attrs&, SpecPtrs in, SpecPtrs) {
+  const Channels c(in[0]->shape);
+  return for_type(in[0]->dtype, [&]<class T>(T) -> Kernel {
+    return [c](ExecContext&, const void* const* inputs, void* const* outputs) {
+      row_moments(c, input<T>(inputs, 0), output<T>(outputs, 0), output<T>(outputs, 1));
+    };
+  });
+}
+
+Kernel prepare_scale(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
+  const int64_t n = in[0]->shape.numel();
+  return for_type(in[0]->dtype, [&]<class T>(T) -> Kernel {
+    return [n, eps = attrs.as<BatchNormAttrs>().eps](ExecContext&, const void* const* inputs,
+                                                     void* const* outputs) {
+      for (int64_t i = 0; i < n; ++i)
+        output<T>(outputs, 0)[i] = scale_of(input<T>(inputs, 0)[i], input<T>(inputs, 1)[i], eps);
+    };
+  });
+}
+
+Kernel prepare_grad_factors(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
+  const int64_t n = in[0]->shape.numel();
+  return for_type(in[0]->dtype, [&]<class T>(T) -> Kernel {
+    return [n, at = attrs.as<BatchNormFactorsAttrs>()](ExecContext&, const void* const* inputs,
+                                                       void* const* outputs) {
+      const auto in = [&](int k, int64_t i) { return input<T>(inputs, k)[i]; };
+      for (int64_t i = 0; i < n; ++i) {
+        const BatchNormGradient<T> r(static_cast<double>(at.count), in(4, i), in(5, i), at.eps, in(0, i),
+                                     in(1, i), in(2, i), in(3, i));
+        output<T>(outputs, 0)[i] = r.a;
+        output<T>(outputs, 1)[i] = r.b;
+        output<T>(outputs, 2)[i] = r.shift;
+        output<T>(outputs, 3)[i] = r.weight_gradient;
+      }
+    };
+  });
+}
+
 }  // namespace
 
 std::vector<KernelEntry> batch_norm_kernels() {
-  return {{&ops::batch_norm, prepare_batch_norm}, {&ops::batch_norm_grad, prepare_batch_norm_grad}};
+  return {{&ops::batch_norm, prepare_batch_norm},
+          {&ops::batch_norm_grad, prepare_batch_norm_grad},
+          {&ops::batch_norm_moments, prepare_moments},
+          {&ops::batch_norm_scale, prepare_scale},
+          {&ops::batch_norm_grad_factors, prepare_grad_factors}};
 }
 
 }  // namespace hebb::cpu

@@ -64,6 +64,7 @@ enum class ScratchUse {
   kRecurrentWeight,
   kRecurrentRow,
   kAttentionScores,
+  kFused,
   kCount
 };
 

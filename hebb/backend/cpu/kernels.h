@@ -21,6 +21,7 @@ std::vector<KernelEntry> pool_kernels();        // pool.cpp: pooling, unpooling,
 std::vector<KernelEntry> batch_norm_kernels();  // batch_norm.cpp
 std::vector<KernelEntry> norm_kernels();        // norm.cpp: layer normalisation, softmax, losses
 std::vector<KernelEntry> attention_kernels();   // attention.cpp
+std::vector<KernelEntry> fused_kernels();       // fused.cpp: fused programs
 std::vector<KernelEntry> recurrent_kernels();   // recurrent.cpp: LSTM
 
 /// Elementwise ops and copies run at once, with any strides. False if the op is neither.

@@ -56,13 +56,8 @@ class Changeover {
 
   // Appends a node; its outputs are new values.
   std::vector<ValueId> add(const OpDef& op, Attrs attrs, std::vector<ValueId> inputs) {
-    std::vector<const TensorSpec*> specs;
-    for (const ValueId v : inputs) specs.push_back(&g_.values[v]);
-    std::vector<ValueId> outputs;
-    const Specs made = op.infer(specs, attrs);
-    for (const TensorSpec& s : made) outputs.push_back(g_.add_value(s));
-    nodes_.push_back({&op, std::move(attrs), std::move(inputs), outputs, module_});
-    return outputs;
+    nodes_.push_back(detail::new_node(g_, op, std::move(attrs), std::move(inputs), module_));
+    return nodes_.back().outputs;
   }
   // Appends a node whose output is the old value `out`.
   void add_as(ValueId out, const OpDef& op, Attrs attrs, std::vector<ValueId> inputs) {

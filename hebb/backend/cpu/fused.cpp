@@ -1,0 +1,274 @@
+// Fused programs on floats: a machine whose registers are tiles of some thousand elements in the first-level
+// cache, whose instructions are the vector loops of the elementwise table. Memory is read and written once.
+#include <memory>
+#include <vector>
+
+#include "hebb/backend/cpu/elementwise.h"
+#include "hebb/backend/cpu/gemm.h"
+#include "hebb/backend/cpu/kernel_support.h"
+#include "hebb/core/parallel.h"
+#include "hebb/ops/fused.h"
+#include "hebb/ops/table.h"
+
+#ifndef HEBB_BACKEND_CPU_FUSED_TYPES_  // this file is compiled once for every instruction set
+#define HEBB_BACKEND_CPU_FUSED_TYPES_
+namespace hebb::cpu {
+namespace {
+
+struct FusedKernels {
+  ElementwiseLoop multiply_add;
+  void (*add_rows)(const float* a, const float* b, int64_t rows, int64_t columns, float* sums);
+};
+
+}  // namespace
+}  // namespace hebb::cpu
+#endif
+
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "hebb/backend/cpu/fused.cpp"
+#include <hwy/foreach_target.h>  // must come before highway.h
+#include <hwy/highway.h>
+
+#include "hebb/backend/cpu/line-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace hebb::cpu {
+namespace HWY_NAMESPACE {
+
+/// out = a b + c, rounded once.
+void multiply_add_loop(float* out, const float* a, const float* b, const float* c, const double*, size_t n) {
+  const auto count = static_cast<int64_t>(n);
+  for (int64_t i = 0; i < count; i += kLanes<float>) {
+    const int64_t rest = count - i;
+    store_first(hn::MulAdd(load_first(a + i, rest), load_first(b + i, rest), load_first(c + i, rest)),
+                out + i, rest);
+  }
+}
+
+/// sums[c] += a[r][c] (times b[r][c], unless b is null), row after row.
+void add_rows(const float* a, const float* b, int64_t rows, int64_t columns, float* sums) {
+  constexpr int64_t L = kLanes<float>;
+  const auto some = [&](auto vectors, int64_t c, int64_t count) HWY_ATTR {
+    constexpr int kVectors = decltype(vectors)::value;
+    Vec<float> s[kVectors];
+    HEBB_UNROLL for (int v = 0; v < kVectors; ++v) s[v] = load_first(sums + c + v * L, count);
+    for (int64_t at = c; at < c + rows * columns; at += columns) {
+      HEBB_UNROLL for (int v = 0; v < kVectors; ++v) {
+        const auto x = load_first(a + at + v * L, count);
+        s[v] = b ? hn::MulAdd(x, load_first(b + at + v * L, count), s[v]) : hn::Add(s[v], x);
+      }
+    }
+    HEBB_UNROLL for (int v = 0; v < kVectors; ++v) store_first(s[v], sums + c + v * L, count);
+  };
+  int64_t c = 0;
+  for (; c + 4 * L <= columns; c += 4 * L) some(std::integral_constant<int, 4>(), c, 4 * L);
+  for (; c < columns; c += L) some(std::integral_constant<int, 1>(), c, std::min(L, columns - c));
+}
+
+FusedKernels fused_loops() { return {multiply_add_loop, add_rows}; }
+
+}  // namespace HWY_NAMESPACE
+}  // namespace hebb::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace hebb::cpu {
+namespace {
+
+HWY_EXPORT(fused_loops);
+
+constexpr int64_t kTile = 1024;    // elements of a register
+constexpr int64_t kBlock = 32768;  // elements that one thread takes, and whose sums are one partial sum
+
+/// A program made ready for operands of certain sizes.
+class Machine {
+ public:
+  Machine(const FusedProgram& program, SpecPtrs in)
+      : program_(program), space_(program, in), inputs_(static_cast<int>(program.inputs.size())) {
+    bool flat = true;  // only dense and scalar operands: rows do not matter
+    for (const FusedOperand kind : program.inputs)
+      flat = flat && (kind == FusedOperand::dense || kind == FusedOperand::scalar);
+    for (const FusedInstruction& i : program.instructions) flat = flat && !i.is_sum();
+    columns_ = flat ? kTile : space_.columns;
+    assign_registers();
+  }
+
+  void run(const void* const* inputs, void* const* outputs) const {
+    if (space_.total == 0) return clear_sums(outputs);
+    const Loops loops;
+    const int64_t rows = (space_.total + columns_ - 1) / columns_,
+                  each = std::max<int64_t>(1, kBlock / columns_);
+    const int64_t blocks = (rows + each - 1) / each;
+    std::vector<float> partial(static_cast<size_t>(blocks * sums_ * columns_));
+    const double ns =
+        0.15 * static_cast<double>(each * columns_) * static_cast<double>(program_.instructions.size());
+    parallel_for(blocks, grain(ns), [&](int64_t begin, int64_t end) {
+      Tiles tiles(*this, loops, inputs, outputs);
+      for (int64_t b = begin; b < end; ++b)
+        tiles.run_rows(b * each, std::min(rows, (b + 1) * each), partial.data() + b * sums_ * columns_);
+    });
+    join_sums(partial, blocks, outputs);
+  }
+
+ private:
+  struct Loops {
+    const ElementwiseLoop* expressions = elementwise_loops();
+    FusedKernels own = HWY_DYNAMIC_DISPATCH(fused_loops)();
+  };
+  /// Where a value is found: in an operand that passes by, or in a register.
+  struct Value {
+    int output = -1, reg = -1;
+  };
+
+  /// The tiles of one thread, one after the other.
+  class Tiles {
+   public:
+    Tiles(const Machine& m, const Loops& loops, const void* const* inputs, void* const* outputs)
+        : m_(m),
+          loops_(loops),
+          inputs_(inputs),
+          outputs_(outputs),
+          registers_(scratch<float>(ScratchUse::kFused, m.registers_ * kTile)),
+          at_(m.values_.size()) {
+      for (int i = 0; i < m_.inputs_; ++i) fill_once(i);
+    }
+    void run_rows(int64_t begin, int64_t end, float* sums) {
+      const int64_t columns = m_.columns_, step = std::max<int64_t>(1, kTile / columns);
+      for (int64_t r = begin; r < end; r += step) {
+        const int64_t stop = std::min(m_.space_.total, std::min(end, r + step) * columns);
+        for (int64_t first = r * columns; first < stop; first += kTile)
+          run_tile(first, std::min(kTile, stop - first), sums);
+      }
+    }
+
+   private:
+    float* reg(int value) { return registers_ + m_.values_[value].reg * kTile; }
+
+    // What is the same in all tiles.
+    void fill_once(int i) {
+      const FusedOperand kind = m_.program_.inputs[i];
+      const auto* data = input<float>(inputs_, i);
+      if (kind == FusedOperand::scalar) {
+        std::fill_n(reg(i), kTile, *data);
+      } else if (kind == FusedOperand::row && m_.columns_ <= kTile) {
+        for (int64_t c = 0; c + m_.columns_ <= kTile; c += m_.columns_)
+          std::copy_n(data, m_.columns_, reg(i) + c);
+      }
+    }
+    // Where a value's part in the tile of n elements from `first` on is, or shall be.
+    float* tile_of(int value, int64_t first, int64_t n) {
+      const Value& v = m_.values_[value];
+      if (value >= m_.inputs_) return v.output >= 0 ? output<float>(outputs_, v.output) + first : reg(value);
+      auto* const data = const_cast<float*>(input<float>(inputs_, value));  // (inputs are not written to)
+      const int64_t columns = m_.columns_;
+      switch (m_.program_.inputs[value]) {
+        case FusedOperand::dense: return data + first;
+        case FusedOperand::scalar: break;
+        case FusedOperand::row:
+          if (columns > kTile) return data + first % columns;
+          break;
+        case FusedOperand::column:
+          for (int64_t c = 0; c < n; c += columns)
+            std::fill_n(reg(value) + c, std::min(columns, n - c), data[(first + c) / columns]);
+      }
+      return reg(value);
+    }
+    void run_tile(int64_t first, int64_t n, float* sums) {
+      for (int v = 0; v < m_.inputs_; ++v) at_[v] = tile_of(v, first, n);
+      const auto operand = [&](int v) { return v < 0 ? nullptr : at_[v]; };
+      int value = m_.inputs_;
+      for (const FusedInstruction& i : m_.program_.instructions) {
+        const float *a = operand(i.operands[0]), *b = operand(i.operands[1]), *c = operand(i.operands[2]);
+        if (i.is_sum()) {
+          const int64_t columns = std::min(m_.columns_, n);
+          loops_.own.add_rows(a, b, n / columns, columns, sums + first % m_.columns_);
+          sums += m_.columns_;
+        } else {
+          const double pq[] = {i.p, i.q};
+          const ElementwiseLoop loop =
+              i.code == kMultiplyAdd ? loops_.own.multiply_add : loops_.expressions[i.code];
+          at_[value] = tile_of(value, first, n);
+          loop(at_[value], a, b, c, pq, static_cast<size_t>(n));
+        }
+        ++value;
+      }
+    }
+
+    const Machine& m_;
+    const Loops& loops_;
+    const void* const* inputs_;
+    void* const* outputs_;
+    float* registers_;
+    std::vector<float*> at_;  // by value: the tile
+  };
+
+  // Registers for inputs that must be spread out and for values that do not leave; a register is free again
+  // after its last reader.
+  void assign_registers() {
+    values_.resize(program_.inputs.size() + program_.instructions.size());
+    for (size_t k = 0; k < program_.outputs.size(); ++k)
+      values_[program_.outputs[k]].output = static_cast<int>(k);
+    std::vector<int> last(values_.size(), -1), free;
+    for (size_t i = 0; i < program_.instructions.size(); ++i)
+      for (const int v : program_.instructions[i].operands)
+        if (v >= 0) last[v] = static_cast<int>(i);
+    for (int v = 0; v < inputs_; ++v)
+      if (program_.inputs[v] != FusedOperand::dense) values_[v].reg = registers_++;
+    for (size_t i = 0; i < program_.instructions.size(); ++i) {
+      const FusedInstruction& n = program_.instructions[i];
+      for (const int v : n.operands) {  // (it may write where it reads)
+        if (v < inputs_ || last[v] != static_cast<int>(i) || values_[v].reg < 0) continue;
+        free.push_back(values_[v].reg);
+        last[v] = -1;
+      }
+      Value& made = values_[static_cast<size_t>(inputs_) + i];
+      if (n.is_sum()) ++sums_;
+      if (n.is_sum() || made.output >= 0) continue;
+      if (free.empty()) free.push_back(registers_++);
+      made.reg = free.back();
+      free.pop_back();
+    }
+  }
+
+  void join_sums(const std::vector<float>& partial, int64_t blocks, void* const* outputs) const {
+    int64_t sum = 0;
+    for (size_t i = 0; i < program_.instructions.size(); ++i) {
+      if (!program_.instructions[i].is_sum()) continue;
+      float* const to = output<float>(outputs, values_[static_cast<size_t>(inputs_) + i].output);
+      std::vector<double> all(static_cast<size_t>(columns_));
+      for (int64_t b = 0; b < blocks; ++b) {
+        const float* const from = partial.data() + (b * sums_ + sum) * columns_;
+        for (int64_t c = 0; c < columns_; ++c) all[static_cast<size_t>(c)] += static_cast<double>(from[c]);
+      }
+      for (int64_t c = 0; c < columns_; ++c) to[c] = static_cast<float>(all[static_cast<size_t>(c)]);
+      ++sum;
+    }
+  }
+  void clear_sums(void* const* outputs) const {
+    for (size_t k = 0; k < program_.outputs.size(); ++k)
+      if (program_.maker(program_.outputs[k]).is_sum())
+        std::fill_n(output<float>(outputs, static_cast<int>(k)), space_.columns, 0.0f);
+  }
+
+  const FusedProgram& program_;
+  FusedSpace space_;
+  int inputs_, registers_ = 0;
+  int64_t columns_, sums_ = 0;
+  std::vector<Value> values_;
+};
+
+Kernel prepare_fused(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
+  if (in[0]->dtype != f32) return {};
+  const auto machine = std::make_shared<const Machine>(*attrs.as<FusedAttrs>().program, in);
+  return [machine](ExecContext&, const void* const* inputs, void* const* outputs) {
+    machine->run(inputs, outputs);
+  };
+}
+
+}  // namespace
+
+std::vector<KernelEntry> fused_kernels() { return {{&ops::fused, prepare_fused}}; }
+
+}  // namespace hebb::cpu
+#endif  // HWY_ONCE

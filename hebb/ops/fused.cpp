@@ -1,0 +1,199 @@
+#include "hebb/ops/fused.h"
+
+#include <map>
+#include <memory>
+#include <mutex>
+
+#include "hebb/ops/elementwise.h"
+#include "hebb/ops/elementwise_attrs.h"
+#include "hebb/ops/op_support.h"
+#include "hebb/ops/reduce.h"
+#include "hebb/ops/table.h"
+#include "hebb/ops/view.h"
+
+namespace hebb {
+
+using namespace detail;
+
+namespace {
+
+const OpDef& elementwise_op(int code) {
+  for (const OpDef* op : op_table())
+    if (op->elementwise == code) return *op;
+  fail("[fused] expected the number of a scalar expression, got {}", code);
+}
+
+std::string name_of_code(int code) {
+  switch (code) {
+    case kMultiplyAdd: return "multiply_add";
+    case kColumnSum: return "column_sum";
+    case kColumnDot: return "column_dot";
+    default: return std::string(elementwise_op(code).name);
+  }
+}
+
+Specs infer_fused(SpecPtrs in, const Attrs& attrs) {
+  const FusedProgram& program = *attrs.as<FusedAttrs>().program;
+  HEBB_CHECK(in.size() == program.inputs.size(), "[fused] expected {} inputs, got {}", program.inputs.size(),
+             in.size());
+  const FusedSpace space(program, in);
+  const TensorSpec* like = nullptr;
+  for (size_t i = 0; i < in.size(); ++i) {
+    expect_float(*in[i], "fused", "inputs");
+    expect_same_type(*in[i], *in[0], "fused");
+    const FusedOperand kind = program.inputs[i];
+    if (kind == FusedOperand::dense && !like) like = in[i];
+    const int64_t n = in[i]->shape.numel(), expected = kind == FusedOperand::dense    ? space.total
+                                                       : kind == FusedOperand::row    ? space.columns
+                                                       : kind == FusedOperand::scalar ? 1
+                                                                                      : space.rows;
+    HEBB_CHECK(n == expected, "[fused] expected {} elements in input {}, got {}", expected, i, n);
+  }
+  HEBB_CHECK(space.columns ? space.total % space.columns == 0 : space.total == 0,
+             "[fused] expected rows of {} elements, got {} elements", space.columns, space.total);
+  Specs out;
+  for (const int v : program.outputs)
+    out.push_back(TensorSpec(program.maker(v).is_sum() ? Shape{space.columns} : like->shape, like->dtype,
+                             like->device));
+  return out;
+}
+
+Outputs decompose_fused(const Attrs& attrs, std::span<const Tensor> inputs) {
+  const FusedProgram& program = *attrs.as<FusedAttrs>().program;
+  std::vector<const TensorSpec*> specs;
+  for (const Tensor& t : inputs) specs.push_back(&t.spec());
+  const FusedSpace space(program, specs);
+  std::vector<Tensor> values;
+  Shape shape;
+  for (size_t i = inputs.size(); i-- > 0;)
+    if (program.inputs[i] == FusedOperand::dense) shape = inputs[i].shape();
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    switch (program.inputs[i]) {
+      case FusedOperand::dense: values.push_back(reshape(inputs[i], {space.rows, space.columns})); break;
+      case FusedOperand::row: values.push_back(reshape(inputs[i], {space.columns})); break;
+      case FusedOperand::column: values.push_back(reshape(inputs[i], {space.rows, 1})); break;
+      case FusedOperand::scalar: values.push_back(reshape(inputs[i], {})); break;
+    }
+  }
+  for (const FusedInstruction& n : program.instructions) {
+    const auto at = [&](int i) { return values[static_cast<size_t>(n.operands[static_cast<size_t>(i)])]; };
+    const auto wide = [&](const Tensor& t) { return expand(t, {space.rows, space.columns}); };
+    if (n.code == kMultiplyAdd) {
+      values.push_back(at(0) * at(1) + at(2));
+    } else if (n.code == kColumnSum) {
+      values.push_back(sum(wide(at(0)), 0));
+    } else if (n.code == kColumnDot) {
+      values.push_back(sum(wide(at(0) * at(1)), 0));
+    } else {
+      std::vector<Tensor> operands;
+      for (int i = 0; i < 3 && n.operands[static_cast<size_t>(i)] >= 0; ++i) operands.push_back(at(i));
+      values.push_back(apply(elementwise_op(n.code), ElementwiseAttrs{n.p, n.q}, operands)[0]);
+    }
+  }
+  Outputs out;
+  for (const int v : program.outputs) {
+    const Tensor& t = values[static_cast<size_t>(v)];
+    out.push_back(program.maker(v).is_sum() ? t : reshape(expand(t, {space.rows, space.columns}), shape));
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string FusedProgram::str() const {
+  const auto name = [&](int v) {
+    return fmt::format("{}{}", static_cast<size_t>(v) < inputs.size() ? 'x' : 't', v);
+  };
+  std::string s = "(";
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    static constexpr const char* kKinds[] = {"", ": row", ": column", ": scalar"};
+    s += fmt::format("{}x{}{}", i ? ", " : "", i, kKinds[static_cast<size_t>(inputs[i])]);
+  }
+  s += ")";
+  for (size_t i = 0; i < instructions.size(); ++i) {
+    const FusedInstruction& n = instructions[i];
+    s += fmt::format(" {} = {}(", name(static_cast<int>(inputs.size() + i)), name_of_code(n.code));
+    for (size_t k = 0; k < 3 && n.operands[k] >= 0; ++k)
+      s += fmt::format("{}{}", k ? ", " : "", name(n.operands[k]));
+    s += n.p != 0 || n.q != 0 ? fmt::format("; {}, {});", n.p, n.q) : ");";
+  }
+  s += " return";
+  for (size_t i = 0; i < outputs.size(); ++i) s += fmt::format("{} {}", i ? "," : "", name(outputs[i]));
+  return s;
+}
+
+const FusedProgram* kept(const FusedProgram& program) {
+  static std::mutex mutex;
+  static std::map<std::string, std::unique_ptr<const FusedProgram>> all;
+  const std::lock_guard lock(mutex);
+  auto& slot = all[program.str()];
+  if (!slot) slot = std::make_unique<const FusedProgram>(program);
+  return slot.get();
+}
+
+FusedSpace::FusedSpace(const FusedProgram& program, SpecPtrs inputs) : total(-1), rows(0), columns(-1) {
+  int64_t last = 1;
+  for (size_t i = inputs.size(); i-- > 0;) {  // the first dense one comes last
+    if (program.inputs[i] != FusedOperand::dense) continue;
+    const Shape& s = inputs[i]->shape;
+    total = s.numel();
+    last = s.ndim() ? s[s.ndim() - 1] : 1;
+  }
+  HEBB_CHECK(total >= 0, "[fused] expected an operand with an element for each place");
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const int64_t n = inputs[i]->shape.numel();
+    if (program.inputs[i] == FusedOperand::row) columns = n;
+    else if (program.inputs[i] == FusedOperand::column) rows = n;
+  }
+  if (columns < 0) columns = rows ? total / rows : last;
+  if (columns) rows = total / columns;
+}
+
+namespace ops {
+
+namespace {
+
+FusedInstruction expr(Expr e, int a, int b = -1, int c = -1) { return {static_cast<int>(e), {a, b, c}}; }
+
+Sample sample(const char* name, std::vector<SampleInput> inputs, const FusedProgram& program) {
+  return {name, std::move(inputs), FusedAttrs{kept(program)}};
+}
+std::vector<Sample> fused_samples() {
+  using K = FusedOperand;
+  const SampleInput x{{6, 19}}, row{{19}}, column{{6, 1}}, one{{}};
+  FusedInstruction leaky = expr(Expr::leaky_relu, 2);
+  leaky.p = 0.1;
+  const FusedInstruction sum{kColumnSum, {3, -1, -1}}, dot{kColumnDot, {3, 4, -1}},
+      scaled{kMultiplyAdd, {4, 2, 3}};
+  return {sample("chain", {x, x},
+                 {{K::dense, K::dense}, {expr(Expr::mul, 0, 1), leaky, expr(Expr::add, 3, 0)}, {4, 2}}),
+          sample("normalize", {x, row, row, row},
+                 {{K::dense, K::row, K::row, K::row}, {expr(Expr::sub, 0, 1), scaled}, {5}}),
+          sample("column", {x, column, one},
+                 {{K::dense, K::column, K::scalar},
+                  {expr(Expr::sub, 0, 1), expr(Expr::mul, 3, 2), expr(Expr::exp, 4)},
+                  {5}}),
+          sample("sums", {x, x, row},
+                 {{K::dense, K::dense, K::row},
+                  {expr(Expr::relu_grad, 0, 0, 1), expr(Expr::sub, 1, 2), sum, dot},
+                  {3, 5, 6}})};
+}
+std::vector<ErrorSample> fused_errors() {
+  const Attrs add =
+      FusedAttrs{kept({{FusedOperand::dense, FusedOperand::row}, {expr(Expr::add, 0, 1)}, {2}})};
+  return {{{{{2, 3}}}, add, "expected 2 inputs, got 1"},
+          {{{{2, 3}}, {{4}}}, add, "expected rows of 4 elements, got 6 elements"}};
+}
+
+}  // namespace
+
+const OpDef fused{.name = "fused",
+                  .kind = Kind::Opaque,
+                  .doc = "a chain of elementwise ops, and sums over rows, in one pass over memory",
+                  .infer = infer_fused,
+                  .decompose = decompose_fused,
+                  .samples = fused_samples,
+                  .error_samples = fused_errors};
+
+}  // namespace ops
+}  // namespace hebb

@@ -1,0 +1,61 @@
+// Fused programs: chains of elementwise ops, and sums of their results over rows, as one op that passes over
+// memory once. Compiled functions make them (hebb/graph/passes/fuse.cpp).
+#pragma once
+#include <array>
+#include <string>
+#include <vector>
+
+#include "hebb/op/op.h"
+#include "hebb/ops/elementwise_expr.h"
+
+namespace hebb {
+
+/// How an operand lies beside the rows and columns that a program walks: an element for each place, for each
+/// column, for each row, or one for all.
+enum class FusedOperand : uint8_t { dense, row, column, scalar };
+
+/// What an instruction computes: a detail::Expr of the elementwise table, or one of these.
+enum FusedCode : int {
+  kMultiplyAdd = static_cast<int>(detail::Expr::count),  ///< a b + c, rounded once
+  kColumnSum,                                            ///< the sum of a over the rows
+  kColumnDot,                                            ///< the sum of a b over the rows
+};
+
+/// One line of a program.
+struct FusedInstruction {
+  int code;
+  std::array<int, 3> operands;  ///< the numbers of earlier values; -1 where there is none
+  double p = 0, q = 0;          ///< parameters of the expression
+  bool is_sum() const { return code == kColumnSum || code == kColumnDot; }
+};
+/// Values are numbered: first the inputs, then what each instruction computes. Sums are outputs only.
+struct FusedProgram {
+  std::vector<FusedOperand> inputs;
+  std::vector<FusedInstruction> instructions;
+  std::vector<int> outputs;  ///< 1 to 4 results of instructions
+
+  /// The instruction that computes a value that is no input.
+  const FusedInstruction& maker(int value) const {
+    return instructions[static_cast<size_t>(value) - inputs.size()];
+  }
+  /// "(x, x1: row) t2 = sub(x0, x1); t3 = relu(t2); return t3"
+  std::string str() const;
+};
+
+/// The one program equal to this one; it lives as long as the process.
+const FusedProgram* kept(const FusedProgram& program);
+inline std::string field_text(const FusedProgram* p) { return p->str(); }
+
+struct FusedAttrs {
+  const FusedProgram* program;
+  HEBB_FIELDS(program)
+};
+
+/// The rows and columns that a program walks for inputs of these shapes. Columns are the elements of a row
+/// operand; without one they follow from a column operand, or are the last extent of the first dense input.
+struct FusedSpace {
+  int64_t total, rows, columns;
+  FusedSpace(const FusedProgram& program, SpecPtrs inputs);
+};
+
+}  // namespace hebb
