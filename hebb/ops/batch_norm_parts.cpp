@@ -77,7 +77,8 @@ const OpDef batch_norm_grad_factors{
       const Tensor &plain = in[0], &centred = in[1], &gmean = in[2], &gvar = in[3];
       const double n = 1 / static_cast<double>(at.count);
       const Tensor scale = hebb::rsqrt(in[5] + at.eps), a = in[4] * scale;
-      return {a, (gvar * 2 - a * hebb::square(scale) * centred) * n, (gmean - a * plain) * n, centred * scale};
+      return {a, (gvar * 2 - a * hebb::square(scale) * centred) * n, (gmean - a * plain) * n,
+              centred * scale};
     },
     .samples = []() -> std::vector<Sample> {
       const SampleInput v{{19}};
