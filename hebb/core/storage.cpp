@@ -1,6 +1,7 @@
 #include "hebb/core/storage.h"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cstdlib>
 #include <mutex>
@@ -109,7 +110,14 @@ Pool& pool() {
 
 }  // namespace
 
-Storage::Storage(size_t bytes, Device device) : data_(pool().take(bytes)), bytes_(bytes), device_(device) {}
+Storage::Storage(size_t bytes, Device device)
+    : data_(pool().take(bytes)), bytes_(bytes), device_(device) {
+  touch();
+}
+void Storage::touch() {
+  static std::atomic<uint64_t> last{0};
+  stamp_ = last.fetch_add(1, std::memory_order_relaxed) + 1;
+}
 Storage::~Storage() {
   if (data_) pool().give(data_, bytes_);
 }

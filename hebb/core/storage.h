@@ -28,12 +28,17 @@ class Storage final : public RefCounted {
   size_t bytes() const { return bytes_; }
   Device device() const { return device_; }
   Layout layout() const { return layout_; }
+  /// A number that no other storage has, nor this one with other values: it changes with each touch().
+  uint64_t stamp() const { return stamp_; }
+  /// To be called where values that others may have read are overwritten.
+  void touch();
 
  private:
   void* data_ = nullptr;
   size_t bytes_ = 0;
   Device device_;
   Layout layout_ = Layout::strided;
+  uint64_t stamp_ = 0;
 };
 
 /// What the pool holds, in bytes.

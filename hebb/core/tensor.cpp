@@ -63,6 +63,12 @@ void* Tensor::checked_data(DType t, detail::Caller caller) const {
   return raw_data();
 }
 
+void* Tensor::writable_data(DType t, detail::Caller caller) {
+  void* const data = checked_data(t, caller);
+  impl_->storage->touch();
+  return data;
+}
+
 int64_t Tensor::size(int64_t dim) const {
   HEBB_CHECK(ndim() > 0, "[size] expected a tensor of at least 1 dimension, got a scalar");
   return shape()[normalize_dim(dim, ndim(), "size")];
@@ -116,6 +122,7 @@ void Tensor::assign_(const Tensor& source) {
     impl_->spec = fresh.impl_->spec;
   } else {
     detail::copy_values(source.spec(), source.raw_data(), spec(), raw_data());
+    impl_->storage->touch();
   }
 }
 

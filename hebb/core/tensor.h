@@ -118,10 +118,11 @@ class Tensor {
     return static_cast<const T*>(checked_data(dtype_of<T>, caller));
   }
   /// As data(), to fill a tensor that was just made. Changes values that others may share: for code that owns
-  /// the tensor.
+  /// the tensor. Call it again before you write again: compiled functions keep what they made of a tensor
+  /// until the next call.
   template <class T>
   T* mutable_data(detail::Caller caller = detail::Caller::here()) {
-    return static_cast<T*>(checked_data(dtype_of<T>, caller));
+    return static_cast<T*>(writable_data(dtype_of<T>, caller));
   }
   /// The first element, of any type. Null for a tensor without values.
   void* raw_data() const;
@@ -184,6 +185,7 @@ class Tensor {
   void copy_out(DType dtype, void* out, detail::Caller caller) const;
   void read_item(double& f, int64_t& i, detail::Caller caller) const;
   void* checked_data(DType t, detail::Caller caller) const;
+  void* writable_data(DType t, detail::Caller caller);
 
   Ref<detail::TensorImpl> impl_;
 };

@@ -1,5 +1,7 @@
 #include "hebb/graph/graph.h"
 
+#include <algorithm>
+
 #include "hebb/core/check.h"
 
 namespace hebb::graph {
@@ -105,6 +107,25 @@ Needs needs_of(const Graph& g) {
       for (const ValueId v : n.outputs) needs.bytes += 2 * bytes(v);
   }
   return needs;
+}
+
+std::vector<bool> steady_values(const Graph& g) {
+  std::vector<bool> steady(g.values.size()), leaves(g.values.size());
+  for (const Constant& c : g.constants) steady[c.value] = true;
+  for (const State& s : g.states) steady[s.before] = s.after == s.before;
+  // What leaves is made anew each time, since its receiver may change it; so is what it is a view of.
+  for (const ValueId v : g.results) leaves[v] = true;
+  for (const State& s : g.states) leaves[s.after] = true;
+  for (auto n = g.nodes.rbegin(); n != g.nodes.rend(); ++n)
+    if (n->op->kind == Kind::View && leaves[n->outputs[0]]) leaves[n->inputs[0]] = true;
+  for (const Node& n : g.nodes) {
+    // (Constants too large to be kept have no inputs.)
+    const bool all = !n.inputs.empty() && n.op->kind != Kind::Random &&
+                     std::all_of(n.inputs.begin(), n.inputs.end(), [&](ValueId v) { return steady[v]; }) &&
+                     std::none_of(n.outputs.begin(), n.outputs.end(), [&](ValueId v) { return leaves[v]; });
+    for (const ValueId v : n.outputs) steady[v] = all;
+  }
+  return steady;
 }
 
 void verify(const Graph& g, const std::string& after) {

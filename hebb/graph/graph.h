@@ -60,6 +60,10 @@ int64_t multiply_adds(const Graph& graph, const Node& node);
 /// Of the whole graph.
 Needs needs_of(const Graph& graph);
 
+/// Which values stay the same from run to run as long as nobody assigns the state: constants, state that the
+/// function does not assign, and what is computed from these alone and does not leave the function.
+std::vector<bool> steady_values(const Graph& graph);
+
 /// Throws Error if the graph is not well formed: a value made twice or read before it is made, a node whose
 /// outputs are not what its op infers. Says which pass left it so.
 void verify(const Graph& graph, const std::string& after);

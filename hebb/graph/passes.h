@@ -18,6 +18,10 @@ void share_common(Graph& graph);
 /// Drops nodes and constants that nothing reads.
 void drop_dead(Graph& graph);
 
+/// Makes one linear map of several whose weights are steady: factors and shifts of channels (batch
+/// normalisation in evaluation) go into the convolution or linear layer before them, and linear layers that
+/// follow one another become one where that is less work. Results differ by rounding.
+void fold_linear(Graph& graph);
 /// Changes convolutions of many channels, and what lies between them, over to images [N, H, W, C], if they
 /// gain more than turning costs. Sums run in another order: results differ by rounding.
 void channels_last(Graph& graph);

@@ -27,8 +27,9 @@ int64_t bytes_of(const TensorSpec& s) {
 }
 
 // What outlives a run, or was there before it: these roots are not in the arena.
-std::vector<bool> kept_outside(const Graph& g, const std::vector<MemoryPlan::Place>& places) {
-  std::vector<bool> outside(g.values.size());
+std::vector<bool> kept_outside(const Graph& g, const MemoryPlan& plan) {
+  const std::vector<MemoryPlan::Place>& places = plan.places;
+  std::vector<bool> outside = plan.steady;
   for (const ValueId v : g.arguments) outside[v] = true;
   for (const Constant& c : g.constants) outside[c.value] = true;
   for (const ValueId v : g.results) outside[places[v].root] = true;
@@ -40,6 +41,7 @@ std::vector<bool> kept_outside(const Graph& g, const std::vector<MemoryPlan::Pla
 
 MemoryPlan plan_memory(const Graph& g) {
   MemoryPlan plan;
+  plan.steady = steady_values(g);
   for (size_t v = 0; v < g.values.size(); ++v)
     plan.places.push_back({static_cast<ValueId>(v), {g.values[v], 0}});
   for (const Node& n : g.nodes) {
@@ -48,7 +50,7 @@ MemoryPlan plan_memory(const Graph& g) {
     if (const auto view = n.op->view(of.view.spec, n.attrs))
       plan.places[n.outputs[0]] = {of.root, {view->spec, of.view.offset + view->offset}};
   }
-  const std::vector<bool> outside = kept_outside(g, plan.places);
+  const std::vector<bool> outside = kept_outside(g, plan);
   std::vector<Life> lives(g.values.size());
   std::vector<ValueId> roots;
   for (size_t i = 0; i < g.nodes.size(); ++i) {
@@ -121,15 +123,24 @@ Plan::Plan(Graph graph)
     values_.push_back(root.in_arena ? Tensor::view(arena_, p.view.spec, first + p.view.offset)
                                     : Tensor::view(nullptr, p.view.spec, p.view.offset));
   }
+  make_steps();
+  for (const Constant& c : graph_.constants) bind(c.value, c.tensor.impl()->storage, c.tensor.impl()->offset);
+}
+
+void Plan::make_steps() {
+  std::vector<ValueId> kept;
   for (const Node& n : graph_.nodes) {
+    const bool steady = memory_.steady[n.outputs[0]];
     for (const ValueId v : n.outputs) {
       const ValueId root = memory_.places[v].root;
       if (memory_.places[root].in_arena) continue;
       if (root != v) views_[root].push_back(v);
+      else if (steady) kept.push_back(v);
       else fresh_.push_back(v), is_fresh_[v] = true;
     }
     if (memory_.places[n.outputs[0]].root != n.outputs[0]) continue;  // a view: nothing to do in a run
-    Step& step = steps_.emplace_back(Step{&n, {}, {}, true, false, {}, {}, {}});
+    Step& step =
+        (steady ? steady_steps_ : steps_).emplace_back(Step{&n, {}, {}, true, false, {}, {}, {}, {}});
     for (const ValueId v : n.inputs) {
       step.inputs.push_back(values_[v]);
       step.dense_inputs = step.dense_inputs && values_[v].is_contiguous();
@@ -137,8 +148,36 @@ Plan::Plan(Graph graph)
     for (const ValueId v : n.outputs) step.outputs.push_back(values_[v]);
     step.in.resize(n.inputs.size());
     step.out.resize(n.outputs.size());
+    step.stamps.resize(n.inputs.size());
   }
-  for (const Constant& c : graph_.constants) bind(c.value, c.tensor.impl()->storage, c.tensor.impl()->offset);
+  for (const ValueId v : kept)
+    bind(v, make_ref<Storage>(static_cast<size_t>(size_in_bytes(graph_.values[v]))), 0);
+  for (size_t s = 0; s < graph_.states.size(); ++s)
+    if (memory_.steady[graph_.states[s].before]) steady_states_.push_back(s);
+}
+
+// Brings up to date what is computed from steady values alone, and what kernels are told of them.
+void Plan::refresh_steady(std::span<const Tensor> states) {
+  std::vector<uint64_t>& seen = steady_state_stamps_;
+  const auto stamp = [&](size_t i) { return states[steady_states_[i]].impl()->storage->stamp(); };
+  bool same = seen.size() == steady_states_.size() + 1;  // (one more: there may be none)
+  for (size_t i = 0; same && i < steady_states_.size(); ++i) same = seen[i] == stamp(i);
+  if (same) return;
+  seen.clear();
+  const auto tell = [&](Step& step) {
+    for (size_t i = 0; i < step.stamps.size(); ++i) {
+      const ValueId v = step.node->inputs[i];
+      step.stamps[i] = memory_.steady[v] ? values_[v].impl()->storage->stamp() : 0;
+    }
+  };
+  for (Step& step : steady_steps_) {
+    tell(step);
+    run_step(step);
+    for (const Tensor& t : step.outputs) t.impl()->storage->touch();
+  }
+  for (Step& step : steps_) tell(step);
+  for (size_t i = 0; i < steady_states_.size(); ++i) seen.push_back(stamp(i));
+  seen.push_back(0);
 }
 
 void Plan::bind(ValueId root, const Ref<Storage>& storage, int64_t offset) {
@@ -167,7 +206,7 @@ void Plan::run_kernel(Step& step) {
     step.in[i] = step.dense_inputs ? t.raw_data() : copies.emplace_back(hebb::detail::dense(t)).raw_data();
   }
   for (size_t i = 0; i < step.out.size(); ++i) step.out[i] = step.outputs[i].raw_data();
-  ExecContext context{threads_};
+  ExecContext context{threads_, step.stamps.data()};
   step.kernel(context, step.in.data(), step.out.data());
 }
 
@@ -235,6 +274,7 @@ void Plan::assign_states(std::span<const Tensor> states) {
     hebb::detail::TensorImpl& impl = *states[i].impl();
     const hebb::detail::TensorImpl& value = *values_[s.after].impl();
     if (is_fresh_[s.after]) {  // its memory was made for the state
+      value.storage->touch();
       impl.spec = value.spec;
       impl.storage = value.storage;
       impl.offset = value.offset;
@@ -259,6 +299,7 @@ std::vector<Tensor> Plan::run(std::span<const Tensor> arguments, std::span<const
   for (int64_t i = 0; i < times; ++i) {
     if (i > 0) release_states();
     bind_states(states);
+    refresh_steady(states);
     for (Step& s : steps_) {
       if (costs) costs->push_back(timed_step(s));
       else run_step(s);

@@ -21,6 +21,7 @@ struct MemoryPlan {
   };
   std::vector<Place> places;  ///< by value
   int64_t arena_bytes = 0;
+  std::vector<bool> steady;  ///< by value, see steady_values(): these keep memory of their own
 };
 /// Values that are never needed at the same time may share memory. Offsets are multiples of 64.
 MemoryPlan plan_memory(const Graph& graph);
@@ -55,9 +56,12 @@ class Plan {
     Kernel kernel;
     std::vector<const void*> in;
     std::vector<void*> out;
+    std::vector<uint64_t> stamps;  // of the inputs; see ExecContext
   };
   void bind(ValueId root, const Ref<Storage>& storage, int64_t offset);
+  void make_steps();
   void bind_states(std::span<const Tensor> states);
+  void refresh_steady(std::span<const Tensor> states);
   void assign_states(std::span<const Tensor> states);
   void release_states();
   void release();
@@ -76,6 +80,10 @@ class Plan {
   std::vector<int> in_place_;                // by value: the state whose memory it takes over; -1: none
   std::vector<std::vector<ValueId>> views_;  // of each root outside of the arena
   std::vector<Step> steps_;
+  // What is computed from steady values alone runs only when they have changed.
+  std::vector<Step> steady_steps_;
+  std::vector<size_t> steady_states_;          // places in graph_.states
+  std::vector<uint64_t> steady_state_stamps_;  // when the steady steps ran last
 };
 
 }  // namespace hebb::graph

@@ -67,6 +67,9 @@ class ShapeInterpreter : public Interpreter {
 /// What a kernel needs beside its operands. Streams, scratch and process groups join it as backends come.
 struct ExecContext {
   int threads = 1;
+  /// For each input a number that changes whenever its values do, or 0 if they may change with each run: what
+  /// a kernel makes of such values (weights packed for it) it may keep. Null if nothing is known.
+  const uint64_t* stamps = nullptr;
 };
 
 /// A kernel prepared for one op, its attributes and the specs of its operands; running it only binds

@@ -29,9 +29,9 @@ class OpenValues {
   Update::Values values() const {
     return {copy_.defined() ? copy_.raw_data() : target_->raw_data(), before_};
   }
-  /// Takes over what was written. Not needed where that is in place already.
+  /// Takes over what was written.
   void commit() {
-    if (!copy_.defined()) return;
+    if (!copy_.defined()) return target_->impl()->storage->touch();
     if (output_)
       hebb::detail::copy_values(copy_.spec(), copy_.raw_data(), target_->spec(), target_->raw_data());
     else target_->assign_(copy_);

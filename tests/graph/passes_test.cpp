@@ -328,7 +328,7 @@ TEST(Optimize, UnknownPassesAreRefused) {
   Graph g = traced([](Args a) -> Tensors { return {a[0]}; }, {ones({2})});
   EXPECT_EQ(error_of([&] { optimize(g, "f"); }),
             "HEBB_DISABLE_PASS: expected names of fold_constants, simplify, share_common, drop_dead, "
-            "channels_last, split_norms, fuse, got \"simplfy\"");
+            "fold_linear, channels_last, split_norms, fuse, got \"simplfy\"");
   ::unsetenv("HEBB_DISABLE_PASS");
 }
 

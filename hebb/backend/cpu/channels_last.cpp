@@ -4,9 +4,11 @@
 
 #include "hebb/backend/cpu/conv.h"
 #include "hebb/backend/cpu/kernel_support.h"
+#include "hebb/backend/cpu/steady.h"
 #include "hebb/core/check.h"
 #include "hebb/core/parallel.h"
 #include "hebb/ops/channels_last.h"
+#include "hebb/ops/conv.h"
 #include "hebb/ops/conv_attrs.h"
 #include "hebb/ops/pool_attrs.h"
 #include "hebb/ops/table.h"
@@ -93,8 +95,12 @@ Kernel prepare_conv(const Attrs& attrs, SpecPtrs in, SpecPtrs out) {
   const auto& a = attrs.as<Conv2dAttrs>();
   if (!served(a, in, out)) return {};
   const ConvShape s = conv_shape(a, in[0]->shape, in[1]->shape, out[0]->shape);
-  return [s, bias = in.size() == 3](ExecContext&, const void* const* x, void* const* y) {
-    last_forward(s, floats(x[0]), floats(x[1]), bias ? floats(x[2]) : nullptr, floats(y[0]));
+  return [s, bias = in.size() == 3, kept = std::array<Steady<float>, 2>()](
+             ExecContext& context, const void* const* x, void* const* y) {
+    const float* const w = floats(x[1]);
+    const float* const filters = kept[exact_conv() ? 1 : 0].of(context, 1, last_filters_size(s),
+                                                               [&](float* out) { last_filters(s, w, out); });
+    last_forward(s, floats(x[0]), w, bias ? floats(x[2]) : nullptr, floats(y[0]), filters);
   };
 }
 Kernel prepare_conv_input_grad(const Attrs& attrs, SpecPtrs in, SpecPtrs out) {

@@ -2,6 +2,7 @@
 #include "hebb/backend/cpu/conv.h"
 #include "hebb/backend/cpu/gemm.h"
 #include "hebb/backend/cpu/kernels.h"
+#include "hebb/backend/cpu/steady.h"
 #include "hebb/core/parallel.h"
 #include "hebb/ops/conv_attrs.h"
 #include "hebb/ops/matmul_attrs.h"
@@ -24,18 +25,20 @@ Kernel prepare_linear(const Attrs&, SpecPtrs in, SpecPtrs) {
   if (k == 0) return {};
   const bool bias = in.size() == 3;
   return for_float(in[0]->dtype, [&]<class T>(T) -> Kernel {
-    return [=](ExecContext&, const void* const* x, void* const* y) {
-      gemm<T>({.m = m,
-               .n = n,
-               .k = k,
-               .a = static_cast<const T*>(x[0]),
-               .lda = k,
-               .b = static_cast<const T*>(x[1]),
-               .ldb = k,
-               .trans_b = true,
-               .c = static_cast<T*>(y[0]),
-               .ldc = n,
-               .col_bias = bias ? static_cast<const T*>(x[2]) : nullptr});
+    return [=, packed = Steady<T>()](ExecContext& context, const void* const* x, void* const* y) {
+      Gemm<T> g{.m = m,
+                .n = n,
+                .k = k,
+                .a = static_cast<const T*>(x[0]),
+                .lda = k,
+                .b = static_cast<const T*>(x[1]),
+                .ldb = k,
+                .trans_b = true,
+                .c = static_cast<T*>(y[0]),
+                .ldc = n,
+                .col_bias = bias ? static_cast<const T*>(x[2]) : nullptr};
+      g.b_packed = packed.of(context, 1, packed_b_size<T>(n, k), [&](T* out) { pack_b_whole(g, out); });
+      gemm(g);
     };
   });
 }

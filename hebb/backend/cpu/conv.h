@@ -39,9 +39,14 @@ void conv2d_input_grad(const ConvShape& shape, const T* gy, const T* w, T* gx);
 template <class T>
 void conv2d_weight_grad(const ConvShape& shape, const T* gy, const T* x, T* gw);
 
-/// The same of images whose channels are last, for one group.
-void last_forward(const ConvShape& shape, const float* x, const float* w, const float* bias, float* y);
+/// The same of images whose channels are last, for one group. The forward one does not read `w` where it is
+/// given `filters`, which last_filters() made of it.
+void last_forward(const ConvShape& shape, const float* x, const float* w, const float* bias, float* y,
+                  const float* filters = nullptr);
 void last_input_grad(const ConvShape& shape, const float* gy, const float* w, float* gx);
 void last_weight_grad(const ConvShape& shape, const float* gy, const float* x, float* gw);
+/// Weights in the order in which last_forward() reads them, last_filters_size() elements.
+int64_t last_filters_size(const ConvShape& shape);
+void last_filters(const ConvShape& shape, const float* w, float* out);
 
 }  // namespace hebb::cpu

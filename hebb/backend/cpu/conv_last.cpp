@@ -38,34 +38,59 @@ void each_channel(const ConvShape& s, int64_t elements, F fn) {
   for_each_piece(s.out_channels, 4.0 * static_cast<double>(s.out_channels * elements), fn);
 }
 
+/// Weights as [out_channels][taps][in_channels]: tap after tap, as rows of pixels are.
+void weights_by_tap(const ConvShape& s, const float* w, float* by_tap) {
+  const int64_t taps = s.kernel_h * s.kernel_w, depth = taps * s.in_channels;
+  each_channel(s, depth, [&](int64_t o) {
+    for (int64_t t = 0; t < taps; ++t)
+      for (int64_t c = 0; c < s.in_channels; ++c)
+        by_tap[o * depth + t * s.in_channels + c] = w[o * depth + c * taps + t];
+  });
+}
+
+/// The product of rows of pixels and weights by tap.
+Gemm<float> forward_product(const ConvShape& s, const float* x, const float* by_tap, const float* bias,
+                            float* y) {
+  const int64_t depth = s.kernel_h * s.kernel_w * s.in_channels;
+  return {.m = s.batch * s.out_h * s.out_w,
+          .n = s.out_channels,
+          .k = depth,
+          .a = x,
+          .lda = s.in_channels,
+          .b = by_tap,
+          .ldb = depth,
+          .trans_b = true,
+          .c = y,
+          .ldc = s.out_channels,
+          .col_bias = bias};
+}
+const float* weights_by_tap(const ConvShape& s, const float* w) {
+  if (s.kernel_h * s.kernel_w == 1) return w;
+  float* const by_tap =
+      scratch<float>(ScratchUse::kConvPartial, s.out_channels * s.kernel_h * s.kernel_w * s.in_channels);
+  weights_by_tap(s, w, by_tap);
+  return by_tap;
+}
+
 }  // namespace
 
-void last_forward(const ConvShape& s, const float* x, const float* w, const float* bias, float* y) {
-  if (is_winograd(s)) return winograd_forward(s, x, w, bias, y);
-  const int64_t taps = s.kernel_h * s.kernel_w, depth = taps * s.in_channels;
-  Gemm<float> g{.m = s.batch * s.out_h * s.out_w,
-                .n = s.out_channels,
-                .k = depth,
-                .a = x,
-                .lda = s.in_channels,
-                .b = w,
-                .ldb = depth,
-                .trans_b = true,
-                .c = y,
-                .ldc = s.out_channels,
-                .col_bias = bias};
+int64_t last_filters_size(const ConvShape& s) {
+  return is_winograd(s) ? winograd_filters_size(s)
+                        : packed_b_size<float>(s.out_channels, s.kernel_h * s.kernel_w * s.in_channels);
+}
+void last_filters(const ConvShape& s, const float* w, float* out) {
+  if (is_winograd(s)) return winograd_filters(s, w, out);
+  pack_b_whole(forward_product(s, nullptr, weights_by_tap(s, w), nullptr, nullptr), out);
+}
+
+void last_forward(const ConvShape& s, const float* x, const float* w, const float* bias, float* y,
+                  const float* filters) {
+  if (is_winograd(s)) return winograd_forward(s, x, w, bias, y, filters);
+  Gemm<float> g = forward_product(s, x, filters ? nullptr : weights_by_tap(s, w), bias, y);
+  g.b_packed = filters;
   if (is_pointwise(s)) return gemm(g);
   const Columns columns(s, x);
   g.a_rows = &columns.rows;
-  if (taps > 1) {
-    float* const by_tap = scratch<float>(ScratchUse::kConvPartial, s.out_channels * depth);
-    each_channel(s, depth, [&](int64_t o) {
-      for (int64_t t = 0; t < taps; ++t)
-        for (int64_t c = 0; c < s.in_channels; ++c)
-          by_tap[o * depth + t * s.in_channels + c] = w[o * depth + c * taps + t];
-    });
-    g.b = by_tap;
-  }
   gemm(g);
 }
 

@@ -53,6 +53,20 @@ struct DepthBlocks {
   int64_t size(int64_t i) const { return std::min(length, total - i * length); }
 };
 
+/// All of B packed: for each block of k panels of kTileColumns columns, a line apart.
+template <class T>
+struct WholeB {
+  int64_t panels;
+  explicit WholeB(int64_t n) : panels((n + kTileColumns<T> - 1) / kTileColumns<T>) {}
+  int64_t panel_stride(int64_t depth) const { return depth * kTileColumns<T> + kLine<T>; }
+  int64_t begin(const DepthBlocks<T>& depths, int64_t block) const {
+    return panels * (depths.begin(block) * kTileColumns<T> + block * kLine<T>);
+  }
+  int64_t size(const DepthBlocks<T>& depths) const {  // packing may write one panel more
+    return panels * (depths.total * kTileColumns<T> + depths.count * kLine<T>)+panel_stride(depths.length);
+  }
+};
+
 /// A piece of a matrix to be brought into the second-level cache, a few lines after each tile.
 class Prefetcher {
  public:
@@ -119,12 +133,13 @@ class BlockedProduct {
     // lines apart, they fill only some sets of the first-level cache, which costs unless few tiles read them.
     const bool spread = kTileColumns<T> * sizeof(T) > 64 || g.ldb * sizeof(T) % 128 == 64;
     const bool few_tiles = m1 - m0 <= 4 * kMaxTileRows;
-    pack_b_ = g.b_rows || g.trans_b || g.n % kLanes<T> != 0 || b_aliases || !(spread || few_tiles);
+    pack_b_ =
+        g.b_rows || g.b_packed || g.trans_b || g.n % kLanes<T> != 0 || b_aliases || !(spread || few_tiles);
     tile_rows_ = pack_a_ ? kPackedTileRows : n1 - n0 <= kLanes<T> ? kMaxNarrowRows : kMaxTileRows;
     layout_ = g.trans_a ? ALayout::kColumns : ALayout::kRows;
     constexpr int64_t kLarge = 1 << 19;
     large_a_ = !g.a_rows && g.m * g.k * static_cast<int64_t>(sizeof(T)) >= kLarge;
-    large_b_ = !g.b_rows && g.n * g.k * static_cast<int64_t>(sizeof(T)) >= kLarge;
+    large_b_ = !g.b_rows && !g.b_packed && g.n * g.k * static_cast<int64_t>(sizeof(T)) >= kLarge;
     large_c_ = g.m * g.n * static_cast<int64_t>(sizeof(T)) >= 8 * kLarge;
   }
 
@@ -142,7 +157,11 @@ class BlockedProduct {
     panels_ = (columns_ + kTileColumns<T> - 1) / kTileColumns<T>;
     k0_ = depths_.begin(block);
     depth_ = depths_.size(block);
-    if (pack_b_) {
+    if (g_.b_packed) {
+      const WholeB<T> whole(g_.n);
+      b_panel_stride_ = whole.panel_stride(depth_);
+      b_ = g_.b_packed + whole.begin(depths_, block) + j / kTileColumns<T> * b_panel_stride_;
+    } else if (pack_b_) {
       b_panel_stride_ = depth_ * kTileColumns<T> + kLine<T>;
       T* out = static_cast<T*>(thread_scratch(
           ScratchUse::kGemmB, sizeof(T) * static_cast<size_t>((panels_ + 1) * b_panel_stride_)));
@@ -312,9 +331,29 @@ void multiply_small(const Gemm<T>& g) {
   }
 }
 
+template <class T>
+int64_t whole_b_size(int64_t n, int64_t k) {
+  return WholeB<T>(n).size(DepthBlocks<T>(k));
+}
+template <class T>
+void pack_whole_b(const Gemm<T>& g, T* out) {
+  const DepthBlocks<T> depths(g.k);
+  const WholeB<T> whole(g.n);
+  for (int64_t block = 0; block < depths.count; ++block) {
+    const int64_t depth = depths.size(block), stride = whole.panel_stride(depth);
+    const T* const b = b_at(g, depths.begin(block), 0);
+    if (g.trans_b) pack_b_transposed(b, g.ldb, g.n, depth, out + whole.begin(depths, block), stride);
+    else pack_b(b, g.ldb, g.n, depth, out + whole.begin(depths, block), stride);
+  }
+}
+
 // Highway exports plain functions, so each type has its own.
 void multiply_small_f32(const Gemm<float>& g) { multiply_small(g); }
 void multiply_small_f64(const Gemm<double>& g) { multiply_small(g); }
+int64_t packed_b_size_f32(int64_t n, int64_t k) { return whole_b_size<float>(n, k); }
+int64_t packed_b_size_f64(int64_t n, int64_t k) { return whole_b_size<double>(n, k); }
+void pack_b_whole_f32(const Gemm<float>& g, float* out) { pack_whole_b(g, out); }
+void pack_b_whole_f64(const Gemm<double>& g, double* out) { pack_whole_b(g, out); }
 void multiply_range_f32(const Gemm<float>& g, int64_t m0, int64_t m1, int64_t n0, int64_t n1) {
   BlockedProduct<float>(g, m0, m1, n0, n1).run();
 }
@@ -334,6 +373,10 @@ HWY_EXPORT(multiply_small_f32);
 HWY_EXPORT(multiply_small_f64);
 HWY_EXPORT(multiply_range_f32);
 HWY_EXPORT(multiply_range_f64);
+HWY_EXPORT(packed_b_size_f32);
+HWY_EXPORT(packed_b_size_f64);
+HWY_EXPORT(pack_b_whole_f32);
+HWY_EXPORT(pack_b_whole_f64);
 
 void multiply_small(const Gemm<float>& g) { HWY_DYNAMIC_DISPATCH(multiply_small_f32)(g); }
 void multiply_small(const Gemm<double>& g) { HWY_DYNAMIC_DISPATCH(multiply_small_f64)(g); }
@@ -419,10 +462,27 @@ void* thread_scratch(ScratchUse use, size_t bytes) {
   return buffers[static_cast<size_t>(use)].reserve(bytes);
 }
 
+template <>
+int64_t packed_b_size<float>(int64_t n, int64_t k) {
+  return HWY_DYNAMIC_DISPATCH(packed_b_size_f32)(n, k);
+}
+template <>
+int64_t packed_b_size<double>(int64_t n, int64_t k) {
+  return HWY_DYNAMIC_DISPATCH(packed_b_size_f64)(n, k);
+}
+template <>
+void pack_b_whole<float>(const Gemm<float>& g, float* out) {
+  HWY_DYNAMIC_DISPATCH(pack_b_whole_f32)(g, out);
+}
+template <>
+void pack_b_whole<double>(const Gemm<double>& g, double* out) {
+  HWY_DYNAMIC_DISPATCH(pack_b_whole_f64)(g, out);
+}
+
 template <class T>
 void gemm_serial(const Gemm<T>& g) {
   if (g.m <= 0 || g.n <= 0) return;
-  if (multiplications(g) <= kSmallProduct && !g.a_rows && !g.b_rows) return multiply_small(g);
+  if (multiplications(g) <= kSmallProduct && !g.a_rows && !g.b_rows && !g.b_packed) return multiply_small(g);
   multiply_range(g, 0, g.m, 0, g.n);
 }
 

@@ -43,7 +43,16 @@ struct Gemm {
   /// trans_b.
   const PixelRows<T>* a_rows = nullptr;
   const PixelRows<T>* b_rows = nullptr;
+  /// What pack_b_whole() made of B, which is then not read: for a B that many products share.
+  const T* b_packed = nullptr;
 };
+
+/// How many elements pack_b_whole() writes for a B of [k, n].
+template <class T>
+int64_t packed_b_size(int64_t n, int64_t k);
+/// Brings the B of a product into the order in which this processor's kernels read it.
+template <class T>
+void pack_b_whole(const Gemm<T>& g, T* out);
 
 /// Computes the product on as many threads as pay. The result is the same, bit for bit, for any number.
 template <class T>

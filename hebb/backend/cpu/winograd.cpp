@@ -88,6 +88,7 @@ namespace {
 
 HWY_EXPORT(winograd_kernels);
 
+constexpr int64_t kLeastTiles = 4;       // with fewer the transformed filters are more than they are worth
 constexpr int64_t kTilesAtOnce = 36;     // by one thread: their points stay in the second-level cache
 constexpr int64_t kTilesInCommon = 256;  // of the weight gradient, by all threads: in the third-level cache
 constexpr int64_t kBlock = 64;           // channels of a block of the weight gradient, in and out
@@ -108,63 +109,85 @@ int64_t point_stride(int64_t elements) {
   return best * 16;
 }
 
-/// Matrices of `rows` rows of `width` elements, in `memory` of a thread.
-Points points(ScratchUse memory, int64_t rows, int64_t width) {
+/// Matrices of `rows` rows of `width` elements, in memory of points_size().
+Points points_in(float* memory, int64_t rows, int64_t width) {
   const int64_t lines = ceil_div(width, 16), row = (lines >= 16 ? lines | 1 : lines) * 16;
-  const int64_t point = point_stride(rows * row);
-  return {scratch<float>(memory, kPoints * point + 64), point, row};
+  return {memory, point_stride(rows * row), row};
 }
+int64_t points_size(int64_t rows, int64_t width) {
+  return kPoints * points_in(nullptr, rows, width).point + 64;
+}
+/// The same in memory of a thread.
+Points points(ScratchUse memory, int64_t rows, int64_t width) {
+  return points_in(scratch<float>(memory, points_size(rows, width)), rows, width);
+}
+
+/// The transformed filters of all panels of outputs.
+struct FilterPoints {
+  int64_t width, panels, in_channels, out_channels;
+  FilterPoints(const WinogradKernels& kernel, const ConvShape& s)
+      : width(2 * kernel.lanes),
+        panels(ceil_div(s.out_channels, width)),
+        in_channels(s.in_channels),
+        out_channels(s.out_channels) {}
+  int64_t size() const { return points_size(panels * in_channels, width); }
+  Points in(float* memory) const { return points_in(memory, panels * in_channels, width); }
+  Points panel(const Points& all, int64_t i) const {
+    return {all.at(0, i * in_channels), all.point, all.row};
+  }
+  void transform(const WinogradKernels& kernel, const Filters& f, float* memory) const {
+    const Points all = in(memory);
+    for_each_piece(panels, static_cast<double>(in_channels * out_channels * 100), [&](int64_t i) {
+      kernel.filters_to_points(f, i * width, std::min(out_channels, (i + 1) * width), panel(all, i));
+    });
+  }
+};
 
 double multiplications(const ConvShape& s, const TileGrid& g) {
   return static_cast<double>(g.tiles * kPoints) * static_cast<double>(s.in_channels * s.out_channels);
 }
 
 /// Blocks of tiles in turn, each by one thread with all filters, which are transformed before.
-void forward_by_tiles(const WinogradKernels& kernel, const ConvShape& s, const float* x, const Filters& f,
+void forward_by_tiles(const WinogradKernels& kernel, const ConvShape& s, const float* x, float* filter_points,
                       const float* bias, float* y) {
   const TileGrid g(s);
-  const int64_t width = 2 * kernel.lanes, panels = ceil_div(s.out_channels, width);
-  const Points filters = points(ScratchUse::kConvPartial, panels * s.in_channels, width);
-  const auto panel_of = [&](int64_t i) {
-    return Points{filters.at(0, i * s.in_channels), filters.point, filters.row};
-  };
-  for_each_piece(panels, static_cast<double>(s.in_channels * s.out_channels * 100), [&](int64_t i) {
-    kernel.filters_to_points(f, i * width, std::min(s.out_channels, (i + 1) * width), panel_of(i));
-  });
+  const FilterPoints f(kernel, s);
+  const Points filters = f.in(filter_points);
   // As many tiles at once as fill the micro-kernel, fewer where threads would be idle.
   const int64_t fair = ceil_div(g.tiles, cuts_for_threads(1, g.tiles));
   const int64_t each = std::min(ceil_div(fair, kernel.tile_rows) * kernel.tile_rows, kTilesAtOnce);
   for_each_piece(ceil_div(g.tiles, each), multiplications(s, g), [&](int64_t block) {
     const int64_t first = block * each, end = std::min(g.tiles, first + each);
     const Points in = points(ScratchUse::kConvColumns, end - first, s.in_channels);
-    const Points out = points(ScratchUse::kConvPixels, end - first, width);
+    const Points out = points(ScratchUse::kConvPixels, end - first, f.width);
     kernel.inputs_to_points(s, g, x, first, end, 0, s.in_channels, in);
-    for (int64_t i = 0; i < panels; ++i) {
-      const int64_t k0 = i * width, k1 = std::min(s.out_channels, k0 + width);
-      kernel.multiply_points(in, end - first, s.in_channels, panel_of(i), k1 - k0, out);
+    for (int64_t i = 0; i < f.panels; ++i) {
+      const int64_t k0 = i * f.width, k1 = std::min(s.out_channels, k0 + f.width);
+      kernel.multiply_points(in, end - first, s.in_channels, f.panel(filters, i), k1 - k0, out);
       kernel.points_to_outputs(s, g, out, first, end, k0, k1, bias, y);
     }
   });
 }
 
 /// Panels of outputs in turn, each by one thread with all tiles, which are transformed before: for few tiles
-/// of many channels. The transformed filters never leave the caches.
-void forward_by_outputs(const WinogradKernels& kernel, const ConvShape& s, const float* x, const Filters& f,
-                        const float* bias, float* y) {
+/// of many channels. Filters that are not transformed yet (`filter_points` is null) never leave the caches.
+void forward_by_outputs(const WinogradKernels& kernel, const ConvShape& s, const float* x,
+                        const Filters& from, float* filter_points, const float* bias, float* y) {
   const TileGrid g(s);
-  const int64_t width = 2 * kernel.lanes, panels = ceil_div(s.out_channels, width);
+  const FilterPoints f(kernel, s);
   const Points in = points(ScratchUse::kConvPartial, g.tiles, s.in_channels);
   for_each_piece(
       ceil_div(s.in_channels, kLine), static_cast<double>(g.tiles * s.in_channels * 100), [&](int64_t i) {
         kernel.inputs_to_points(s, g, x, 0, g.tiles, i * kLine, std::min(s.in_channels, (i + 1) * kLine), in);
       });
-  for_each_piece(panels, multiplications(s, g), [&](int64_t i) {
-    const int64_t k0 = i * width, k1 = std::min(s.out_channels, k0 + width);
-    const Points filters = points(ScratchUse::kConvColumns, s.in_channels, width);
-    kernel.filters_to_points(f, k0, k1, filters);
+  for_each_piece(f.panels, multiplications(s, g), [&](int64_t i) {
+    const int64_t k0 = i * f.width, k1 = std::min(s.out_channels, k0 + f.width);
+    const Points filters = filter_points ? f.panel(f.in(filter_points), i)
+                                         : points(ScratchUse::kConvColumns, s.in_channels, f.width);
+    if (!filter_points) kernel.filters_to_points(from, k0, k1, filters);
     for (int64_t first = 0; first < g.tiles; first += 2 * kTilesAtOnce) {
       const int64_t end = std::min(g.tiles, first + 2 * kTilesAtOnce);
-      const Points out = points(ScratchUse::kConvPixels, end - first, width);
+      const Points out = points(ScratchUse::kConvPixels, end - first, f.width);
       kernel.multiply_points({in.at(0, first), in.point, in.row}, end - first, s.in_channels, filters,
                              k1 - k0, out);
       kernel.points_to_outputs(s, g, out, first, end, k0, k1, bias, y);
@@ -172,11 +195,18 @@ void forward_by_outputs(const WinogradKernels& kernel, const ConvShape& s, const
   });
 }
 
-void forward(const ConvShape& s, const float* x, const Filters& f, const float* bias, float* y) {
+// `filter_points` may be null: what winograd_filters() wrote.
+void forward(const ConvShape& s, const float* x, const Filters& f, float* filter_points, const float* bias,
+             float* y) {
   const WinogradKernels kernel = HWY_DYNAMIC_DISPATCH(winograd_kernels)();
   // The transform that is kept for all threads is the smaller one.
-  if (TileGrid(s).tiles >= s.in_channels) forward_by_tiles(kernel, s, x, f, bias, y);
-  else forward_by_outputs(kernel, s, x, f, bias, y);
+  if (TileGrid(s).tiles < s.in_channels) return forward_by_outputs(kernel, s, x, f, filter_points, bias, y);
+  if (!filter_points) {
+    const FilterPoints all(kernel, s);
+    filter_points = scratch<float>(ScratchUse::kConvPartial, all.size());
+    all.transform(kernel, f, filter_points);
+  }
+  forward_by_tiles(kernel, s, x, filter_points, bias, y);
 }
 
 }  // namespace
@@ -184,16 +214,26 @@ void forward(const ConvShape& s, const float* x, const Filters& f, const float* 
 bool is_winograd(const ConvShape& s) {
   return !exact_conv() && s.kernel_h == 3 && s.kernel_w == 3 && s.stride_h == 1 && s.stride_w == 1 &&
          s.dilation_h == 1 && s.dilation_w == 1 && s.groups == 1 &&
-         std::min(s.in_channels, s.out_channels) >= 16 && s.batch > 0 && s.pad_top >= 0 && s.pad_left >= 0 &&
-         s.pad_top <= 2 && s.pad_left <= 2 && s.out_h >= 3 && s.out_w >= 3;
+         std::min(s.in_channels, s.out_channels) >= 16 && s.pad_top >= 0 && s.pad_left >= 0 &&
+         s.pad_top <= 2 && s.pad_left <= 2 && s.out_h >= 3 && s.out_w >= 3 &&
+         TileGrid(s).tiles >= kLeastTiles;
 }
 
-void winograd_forward(const ConvShape& s, const float* x, const float* w, const float* bias, float* y) {
-  forward(s, x, {w, s.in_channels, s.out_channels, false}, bias, y);
+int64_t winograd_filters_size(const ConvShape& s) {
+  return FilterPoints(HWY_DYNAMIC_DISPATCH(winograd_kernels)(), s).size();
+}
+void winograd_filters(const ConvShape& s, const float* w, float* out) {
+  const WinogradKernels kernel = HWY_DYNAMIC_DISPATCH(winograd_kernels)();
+  FilterPoints(kernel, s).transform(kernel, {w, s.in_channels, s.out_channels, false}, out);
+}
+
+void winograd_forward(const ConvShape& s, const float* x, const float* w, const float* bias, float* y,
+                      const float* filters) {
+  forward(s, x, {w, s.in_channels, s.out_channels, false}, const_cast<float*>(filters), bias, y);
 }
 
 void winograd_input_grad(const ConvShape& s, const float* gy, const float* w, float* gx) {
-  forward(turned(s), gy, {w, s.out_channels, s.in_channels, true}, nullptr, gx);
+  forward(turned(s), gy, {w, s.out_channels, s.in_channels, true}, nullptr, nullptr, gx);
 }
 
 // Many tiles at a time are transformed by all threads, then multiplied by all threads: where the sums are cut

@@ -14,8 +14,14 @@ namespace hebb::cpu {
 /// Whether the convolution of this shape, or that which gives its gradient, runs faster here than directly.
 /// Never while exact_conv() is on.
 bool is_winograd(const ConvShape& shape);
+/// The transformed filters of a forward convolution, winograd_filters_size() elements of them.
+int64_t winograd_filters_size(const ConvShape& shape);
+void winograd_filters(const ConvShape& shape, const float* w, float* out);
+
 /// As conv2d_forward, conv2d_input_grad and conv2d_weight_grad, for such shapes.
-void winograd_forward(const ConvShape& shape, const float* x, const float* w, const float* bias, float* y);
+/// The forward one does not read `w` where it is given `filters`, which winograd_filters() made of it.
+void winograd_forward(const ConvShape& shape, const float* x, const float* w, const float* bias, float* y,
+                      const float* filters = nullptr);
 void winograd_input_grad(const ConvShape& shape, const float* gy, const float* w, float* gx);
 void winograd_weight_grad(const ConvShape& shape, const float* gy, const float* x, float* gw);
 
