@@ -60,8 +60,8 @@ double timed(const dnnl::primitive& primitive, const dnnl::primitive_desc_base& 
   for (const int role : roles) {
     memory m(chosen.query_md(dnnl::query::exec_arg_md, role), engine);
     float* const values = static_cast<float*>(m.get_data_handle());
-    for (size_t i = 0; i < m.get_desc().get_size() / sizeof(float); ++i)
-      values[i] = 0.1F * static_cast<float>(static_cast<int>(i % 19) - 9);
+    const size_t count = m.get_desc().get_size() / sizeof(float);
+    for (size_t i = 0; i < count; ++i) values[i] = 0.1F * static_cast<float>(static_cast<int>(i % 19) - 9);
     arguments.emplace(role, m);
   }
   return least_ms(primitive, arguments, seconds);
