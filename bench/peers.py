@@ -3,8 +3,8 @@
 
 Three tables: training steps, inference, and what it takes to start. All begin with the same weights and inputs; the
 losses of the first five steps, or the outputs, are compared, and whoever computes something else gets no time. hebb and
-its peers take turns, each measurement in a process of its own; shown are medians. `./x peers` makes the environment
-that this needs and calls it.
+its peers take turns, each measurement in a process of its own; shown are medians. With --kernels there is one other
+table: hebb's products and convolutions beside oneDNN's. `./x peers` makes the environment that this needs and calls it.
 """
 import argparse
 import importlib.metadata
@@ -17,6 +17,7 @@ import sys
 import tempfile
 
 import chart
+import kernels
 import sizes
 from rows import inference_row, installed, many_steps_row, training_row
 from turns import STEPS_PER_CALL, Failed, digits, hebb_bench, refusal
@@ -54,6 +55,9 @@ def options():
     parser = argparse.ArgumentParser(prog="peers", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", default="hebb", help="the program hebb")
+    parser.add_argument("--kernels", action="store_true",
+                        help="single products and convolutions beside oneDNN, and nothing else")
+    parser.add_argument("--onednn", metavar="PROGRAM", help="what times oneDNN's, for --kernels")
     parser.add_argument("--only", type=some_of(NETWORKS), metavar="NAMES", help=f"networks: {', '.join(NETWORKS)}")
     parser.add_argument("--tables", type=some_of(TABLES), metavar="NAMES",
                         help=f"tables: {', '.join(TABLES)} (default: all; in bf16 training; after --only no sizes)")
@@ -62,7 +66,8 @@ def options():
     parser.add_argument("--quick", action="store_true",
                         help="one short round, without torch.compile and ONNX Runtime, which are slow to begin")
     parser.add_argument("--threads", type=positive(int), default=2, help="that each of them may use (default: 2)")
-    parser.add_argument("--seconds", type=positive(float), default=3, help="a turn of one of them (default: 3)")
+    parser.add_argument("--seconds", type=positive(float),
+                        help="a turn of one of them (default: 3; of each kernel 0.1)")
     parser.add_argument("--json-out", type=pathlib.Path, metavar="FILE", help="write the figures to this file")
     parser.add_argument("--svg", type=pathlib.Path, metavar="FILE", help="draw the times as a bar chart")
     o = parser.parse_args()
@@ -72,13 +77,18 @@ def options():
     program = shutil.which(o.program)
     if not program:
         parser.error(f"--program: {o.program} is no program; ./x build makes build/release/cli/hebb")
-    if not installed("torch"):
+    if o.kernels and not (o.onednn and os.access(o.onednn, os.X_OK)):
+        parser.error("--kernels: expected --onednn with a program; ./x peers --kernels makes it")
+    if o.kernels and (o.only or o.tables or o.svg or o.precision != "f32"):
+        parser.error("--kernels: expected no --only, --tables, --svg and --precision, which are of networks")
+    if not o.kernels and not installed("torch"):
         parser.error("PyTorch is not installed here; ./x peers installs it")
     o.program = os.path.abspath(program)
     o.tables = o.tables or TABLES[:1 if o.precision != "f32" else 2 if o.only else 3]
-    o.rounds = 1 if o.quick else 3
+    o.rounds = 1 if o.quick else 5 if o.kernels else 3
+    o.seconds = o.seconds or (0.1 if o.kernels else 3)
     if o.quick:
-        o.seconds = min(1, o.seconds)
+        o.seconds = min(0.03 if o.kernels else 1, o.seconds)
     return o
 
 
@@ -174,6 +184,13 @@ def write(o, figures):
 
 def main():
     o = options()
+    if o.kernels:
+        say(f"hebb's kernels beside oneDNN's: {o.threads} thread{'s' * (o.threads > 1)}")
+        try:
+            write(o, {"threads": o.threads, "kernels": kernels.measure(o)})
+        except Failed as e:
+            sys.exit(f"peers: {e}")
+        return 0
     versions = {name: importlib.metadata.version(name) for name in PACKAGES if installed(name)}
     setting = (f"{o.threads} thread{'s' * (o.threads > 1)}; "
                + ", ".join(f"{PACKAGES[name]} {version}" for name, version in versions.items()))

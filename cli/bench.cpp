@@ -2,20 +2,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <fstream>
-#include <limits>
 
-#include "cli/app.h"
+#include "cli/bench.h"
 #include "cli/bench_networks.h"
 #include "hebb/autograd/grad.h"
 #include "hebb/core/check.h"
 #include "hebb/core/parallel.h"
 #include "hebb/graph/compile.h"
 #include "hebb/io/npy.h"
-#include "hebb/ops/creation.h"
-#include "hebb/ops/matmul.h"
 #include "hebb/ops/random.h"
 #include "hebb/train/checkpoint.h"
 
@@ -25,14 +21,10 @@ namespace {
 struct BenchOptions {
   std::string name, mode = "compiled", precision = "f32", init, x, y, out;
   int64_t batch = 0, losses = 0, steps = 1;
-  double seconds = 3;
+  std::optional<double> seconds;
+  std::vector<std::string> only;
   bool infer = false, profile = false;
 };
-
-double now_ms() {
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
 
 // The most memory that this process has had; NaN where the system does not say. (getrusage counts the process
 // that this one was forked from, too.)
@@ -52,12 +44,6 @@ std::string all_names() {
   std::string all;
   for (const WorkloadType& t : workload_types()) all += (all.empty() ? "" : ", ") + std::string(t.name);
   return all;
-}
-
-double median(std::vector<double> v) {
-  std::sort(v.begin(), v.end());
-  const size_t half = v.size() / 2;
-  return v.size() % 2 ? v[half] : (v[half - 1] + v[half]) / 2;
 }
 
 using Step = std::function<std::vector<Tensor>(std::span<const Tensor>)>;
@@ -114,37 +100,6 @@ void print_shares(const std::vector<Share>& shares) {
                s.shapes);
 }
 
-// What this machine can do: the fastest of large matrix products, and copies of what no cache holds.
-int run_machine(const App& app) {
-  const auto best = [](auto&& work) {
-    double least = std::numeric_limits<double>::infinity();
-    for (const double end = now_ms() + 1500; now_ms() < end;) {
-      const double began = now_ms();
-      work();
-      least = std::min(least, now_ms() - began);
-    }
-    return least / 1e3;
-  };
-  const NoGrad no_grad;
-  constexpr int64_t kSide = 1536, kFloats = 1 << 26;
-  const Tensor a = randn({kSide, kSide}), b = randn({kSide, kSide});
-  const double gflops = 2e-9 * kSide * kSide * kSide / best([&] { matmul(a, b); });
-  Tensor from = ones({kFloats}), to = zeros({kFloats});
-  const float* const source = from.data<float>();
-  float* const target = to.mutable_data<float>();
-  const double bandwidth = 1e-9 * 2 * sizeof(float) * kFloats / best([&] {
-                             parallel_for(kFloats, 1 << 18, [&](int64_t begin, int64_t end) {
-                               std::copy(source + begin, source + end, target + begin);
-                             });
-                           });
-  if (app.json) print_json({{"threads", num_threads()}, {"peak_gflops", gflops}, {"copy_gb_s", bandwidth}});
-  else
-    fmt::print(
-        "{} threads: products of {}x{} f32 at {:.1f} GFLOP/s, copies at {:.1f} GB/s (read and written)\n",
-        num_threads(), kSide, kSide, gflops, bandwidth);
-  return 0;
-}
-
 Tensor load_batch(const char* option, const std::string& path, const Tensor& like) {
   Tensor t = io::load_npy(path);
   HEBB_CHECK(t.shape() == like.shape() && t.dtype() == like.dtype(), "{}: expected {} {}, got {} {} in {}",
@@ -153,6 +108,7 @@ Tensor load_batch(const char* option, const std::string& path, const Tensor& lik
 }
 
 int run(const App& app, const BenchOptions& o) {
+  const double seconds = o.seconds.value_or(3);
   const WorkloadType* type = find_type(o.name);
   manual_seed(0);
   Workload w = type->make(o.batch ? o.batch : type->batch);
@@ -168,15 +124,15 @@ int run(const App& app, const BenchOptions& o) {
   const auto step = [&] { return o.mode == "eager" ? plain(batch) : compiled(batch); };
   std::vector<double> losses, times;
   double first = 0;
-  for (int64_t i = 0; i < std::max<int64_t>(o.seconds > 0 ? 4 : 1, o.losses); ++i) {  // also warms up
+  for (int64_t i = 0; i < std::max<int64_t>(seconds > 0 ? 4 : 1, o.losses); ++i) {  // also warms up
     const double began = now_ms();
     const Tensor result = step()[0];
     if (i == 0) first = now_ms() - began;
     if (i < o.losses) losses.push_back(result.item<double>());
     if (i == 0 && !o.out.empty()) io::save_npy(o.out, result);
   }
-  const size_t least_runs = o.seconds > 0 ? 5 : 1;
-  for (const double end = now_ms() + 1000 * o.seconds; now_ms() < end || times.size() < least_runs;) {
+  const size_t least_runs = seconds > 0 ? 5 : 1;
+  for (const double end = now_ms() + 1000 * seconds; now_ms() < end || times.size() < least_runs;) {
     const double began = now_ms();
     if (o.steps == 1) step();
     else compiled.repeat(o.steps, batch);
@@ -232,8 +188,11 @@ void add_bench(App& app) {
                             "  hebb bench resnet18-cifar-b64 --infer --batch 1 --threads 1 --json\n"
                             "  hebb bench lenet-b64 --profile\n"
                             "  hebb bench machine\n"
+                            "  hebb bench kernels --only products,convolutions --seconds 0.5\n"
                             "  hebb bench lenet-b64 --init w.safetensors --x x.npy --y y.npy --losses 5");
-  std::string list = "\nmachine (how fast large products and copies are here)";
+  std::string list =
+      "\nmachine (how fast large products and copies are here)"
+      "\nkernels (single products, convolutions and ops that move memory)";
   for (const WorkloadType& t : workload_types()) list += fmt::format("\n{} ({})", t.name, t.description);
   c->add_option("name", o->name, "One of:" + list)->required();
   c->add_option("--batch", o->batch, "Samples in a step (default: the name's)")
@@ -242,7 +201,11 @@ void add_bench(App& app) {
       ->check(CLI::IsMember({"compiled", "eager"}));
   c->add_option("--precision", o->precision, "f32")->check(CLI::IsMember({"f32"}));
   c->add_flag("--infer", o->infer, "Time outputs alone, in evaluation mode");
-  c->add_option("--seconds", o->seconds, "How long to repeat it, after 4 steps that warm up")
+  c->add_option("--only", o->only, "Of kernels: products, convolutions, memory; with commas (default: all)")
+      ->delimiter(',')
+      ->check(CLI::IsMember({kProducts, kConvolutions, kMemory}));
+  c->add_option("--seconds", o->seconds,
+                "How long to repeat it, after 4 steps that warm up (default: 3; each kernel 0.1)")
       ->check(CLI::Range(0.0, 3600.0));
   c->add_option("--init", o->init, "Weights to start from (.safetensors)");
   c->add_option("--x", o->x, "Inputs (.npy) in place of random ones");
@@ -257,12 +220,20 @@ void add_bench(App& app) {
       app.run = [&app] { return run_machine(app); };
       return;
     }
+    if (o->name == "kernels") {
+      KernelOptions kernels{.batch = o->batch};
+      if (!o->only.empty()) kernels.only = o->only;
+      if (o->seconds) kernels.seconds = *o->seconds;
+      app.run = [&app, kernels] { return run_kernels(app, kernels); };
+      return;
+    }
+    if (!o->only.empty()) throw CLI::ValidationError("--only", "expected the name kernels, got " + o->name);
     if (o->steps > 1 && o->mode == "eager")
       throw CLI::ValidationError("--steps-per-call", "expected --mode compiled");
     if (o->profile && o->mode == "eager") throw CLI::ValidationError("--profile", "expected --mode compiled");
     if (!find_type(o->name))
-      throw CLI::ValidationError("name",
-                                 fmt::format("expected one of machine, {}, got {}", all_names(), o->name));
+      throw CLI::ValidationError(
+          "name", fmt::format("expected one of machine, kernels, {}, got {}", all_names(), o->name));
     if (o->infer && o->losses > 0)
       throw CLI::ValidationError("--losses", "expected a training step, not --infer");
     app.run = [&app, o] { return run(app, *o); };

@@ -9,6 +9,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 class Bench : public test::CliTest {};
 
@@ -71,6 +72,35 @@ TEST_F(Bench, SaysWhatTimeGoesInto) {
   EXPECT_THAT(ok("bench lenet-b64 --batch 2 --seconds 0 --profile").out,
               HasSubstr("conv2d 2x1x28x28, 6x1x5x5, 6"));
   EXPECT_THAT(error("bench lenet-b64 --mode eager --profile", 2), HasSubstr("expected --mode compiled"));
+}
+
+TEST_F(Bench, TimesSingleKernels) {
+  const auto j = ok("bench kernels --batch 1 --seconds 0 --json").json();
+  EXPECT_EQ(j["products"].size(), 3 * 10u);
+  EXPECT_EQ(j["convolutions"].size(), 3 * 20u);
+  for (const char* group : {"products", "convolutions", "memory"}) {
+    for (const auto& kernel : j[group]) {
+      EXPECT_GT(kernel["min_ms"], 0) << kernel;
+      EXPECT_GE(kernel["median_ms"], kernel["min_ms"]) << kernel;
+    }
+  }
+  EXPECT_NEAR(j["products"][0]["gflop"].get<double>(), 2e-9 * 784 * 512, 1e-12);
+  EXPECT_NEAR(j["convolutions"][0]["gflop"].get<double>(), 2e-9 * 32 * 32 * 64 * 64 * 9, 1e-12);
+  std::map<std::string, double> bytes;  // of each of the 65536 floats of a sample
+  for (const auto& op : j["memory"]) bytes[op["name"]] = 1e6 * op["mb"].get<double>() / 65536;
+  EXPECT_EQ(bytes["relu"], 2 * 4);
+  EXPECT_EQ(bytes["max_pool2d 2x2"], 4 + (4 + 8) / 4);
+  EXPECT_EQ(bytes["SGD with momentum"], 5 * 4);
+  EXPECT_EQ(bytes["Adam"], 7 * 4);
+}
+
+TEST_F(Bench, TimesTheGroupsOfKernelsThatAreAskedFor) {
+  const std::string out = ok("bench kernels --only products,memory --batch 1 --seconds 0").out;
+  EXPECT_THAT(out, AllOf(HasSubstr("GFLOP/s  products"), HasSubstr("1 rows, 784 to 512"),
+                         HasSubstr("memory, of operands of 0.2621 MB"), HasSubstr("Adam")));
+  EXPECT_THAT(out, Not(HasSubstr("convolutions")));
+  EXPECT_THAT(error("bench kernels --only product", 2), HasSubstr("memory"));
+  EXPECT_THAT(error("bench lenet-b64 --only memory", 2), HasSubstr("expected the name kernels"));
 }
 
 TEST_F(Bench, MakesManyStepsInACall) {
