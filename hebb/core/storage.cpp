@@ -110,8 +110,7 @@ Pool& pool() {
 
 }  // namespace
 
-Storage::Storage(size_t bytes, Device device)
-    : data_(pool().take(bytes)), bytes_(bytes), device_(device) {
+Storage::Storage(size_t bytes, Device device) : data_(pool().take(bytes)), bytes_(bytes), device_(device) {
   touch();
 }
 void Storage::touch() {

@@ -58,7 +58,8 @@ std::span<const Pass> passes() {
   static constexpr Pass kPasses[] = {{"fold_constants", fold_constants}, {"simplify", simplify},
                                      {"share_common", share_common},     {"drop_dead", drop_dead},
                                      {"fold_linear", fold_linear},       {"channels_last", channels_last},
-                                     {"split_norms", split_norms},       {"fuse", fuse}};
+                                     {"split_norms", split_norms},       {"fuse", fuse},
+                                     {"rematerialize", rematerialize}};
   return kPasses;
 }
 

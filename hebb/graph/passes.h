@@ -32,6 +32,9 @@ void split_norms(Graph& graph);
 /// Makes one fused program of elementwise ops that feed one another, and of fused programs: each value that
 /// only they read never reaches memory.
 void fuse(Graph& graph);
+/// Runs a fused program again where its large result would wait long for its next reader, as activations wait
+/// for the way back, and its input is kept anyway: less memory for one more pass over it.
+void rematerialize(Graph& graph);
 
 /// A pass and the name by which HEBB_DISABLE_PASS switches it off.
 struct Pass {

@@ -44,8 +44,10 @@ struct FusedProgram {
 
 /// The one program equal to this one; it lives as long as the process.
 const FusedProgram* kept(const FusedProgram& program);
+/// As text; see HEBB_FIELDS.
 inline std::string field_text(const FusedProgram* p) { return p->str(); }
 
+/// Attributes of a call of a fused program.
 struct FusedAttrs {
   const FusedProgram* program;
   HEBB_FIELDS(program)

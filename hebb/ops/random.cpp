@@ -9,6 +9,7 @@
 #include "hebb/ops/creation.h"
 #include "hebb/ops/elementwise.h"
 #include "hebb/ops/op_support.h"
+#include "hebb/ops/random_attrs.h"
 #include "hebb/ops/table.h"
 
 namespace hebb {
@@ -22,10 +23,6 @@ struct RandomAttrs {
   DType dtype = f32;
   int64_t low = 0, high = 1;  // randint, randperm (high)
   HEBB_FIELDS(shape, dtype, low, high)
-};
-struct DropoutAttrs {
-  double p = 0.5;
-  HEBB_FIELDS(p)
 };
 
 RandomStream stream_of(const Tensor& key) {

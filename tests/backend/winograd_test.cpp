@@ -54,7 +54,7 @@ TEST(Winograd, ChannelsTilesAndPaddings) {
        .pad_bottom = 1,
        .pad_right = 1},
       // Fewer tiles than channels: panels of outputs in turn, more sums than one block of the weight gradient
-      {.batch = 1,
+      {.batch = 5,
        .in_channels = 70,
        .in_h = 4,
        .in_w = 4,
@@ -81,7 +81,38 @@ TEST(Winograd, ChannelsTilesAndPaddings) {
   });
 }
 
+TEST(Winograd, FiltersMayBeTransformedBefore) {
+  for_each_target([] {
+    for (const int64_t batch : {5, 80}) {  // panels of outputs in turn, and tiles
+      const Options o{.batch = batch,
+                      .in_channels = 70,
+                      .in_h = 4,
+                      .in_w = 4,
+                      .out_channels = 37,
+                      .pad_top = 1,
+                      .pad_left = 1,
+                      .pad_bottom = 1,
+                      .pad_right = 1};
+      const ConvShape s = shape_of(o);
+      const auto values = [](int64_t n) {
+        std::vector<float> v(static_cast<size_t>(n));
+        for (size_t i = 0; i < v.size(); ++i) v[i] = static_cast<float>(i * 7919 % 257) / 257 - 0.5f;
+        return v;
+      };
+      const auto x = values(batch * 70 * 16), w = values(37 * 70 * 9);
+      std::vector<float> filters(static_cast<size_t>(winograd_filters_size(s)));
+      std::vector<float> want(static_cast<size_t>(batch * 37 * 16)), got(want.size());
+      winograd_forward(s, x.data(), w.data(), nullptr, want.data());
+      winograd_filters(s, w.data(), filters.data());
+      winograd_forward(s, x.data(), nullptr, nullptr, got.data(), filters.data());
+      EXPECT_EQ(got, want) << batch;
+    }
+  });
+}
+
 TEST(Winograd, TakesNoOtherShapes) {
+  EXPECT_FALSE(is_winograd(shape_of({.in_channels = 16, .in_h = 6, .in_w = 6, .out_channels = 16})))
+      << "a single tile";
   const Options fits{.in_channels = 16, .out_channels = 16};
   EXPECT_TRUE(is_winograd(shape_of(fits)));
   for (int64_t Options::*changed : {&Options::stride_h, &Options::stride_w, &Options::dilation_h,

@@ -8,26 +8,19 @@
 #include <filesystem>
 #include <fstream>
 
-#include "hebb/core/parallel.h"
 #include "hebb/graph/plan.h"
 #include "hebb/graph/trace.h"
 #include "hebb/hebb.h"
-#include "hebb/ops/fused.h"
+#include "tests/graph/graphs.h"
 #include "tests/io/files.h"
 #include "tests/support/throws.h"
 
 namespace hebb::graph {
 namespace {
 
+using namespace test;
 using test_support::error_of;
 using ::testing::HasSubstr;
-using Tensors = std::vector<Tensor>;
-using Args = std::span<const Tensor>;
-
-Graph traced(const Function& fn, const Tensors& arguments) { return trace(fn, arguments, {}); }
-size_t count(const Graph& g, std::string_view op) {
-  return std::count_if(g.nodes.begin(), g.nodes.end(), [&](const Node& n) { return n.op->name == op; });
-}
 
 TEST(Graph, PrintsALineANode) {
   const Graph g = traced([](Args a) -> Tensors { return {sum(relu(a[0]), 1)}; }, {ones({2, 3})});
@@ -209,126 +202,12 @@ TEST_F(ChannelsLast, LeavesAloneWhatWouldNotGain) {
   }
 }
 
-// ---- Programs
-
-const FusedProgram& program_of(const Node& n) { return *n.attrs.as<FusedAttrs>().program; }
-// The graph after the pass; its plan gives the same bits as before.
-Graph fused_alike(const Function& fn, const Tensors& arguments) {
-  Graph g = traced(fn, arguments);
-  Plan before(g);
-  fold_constants(g);
-  fuse(g);
-  drop_dead(g);
-  verify(g, "fuse");
-  Plan after(g);
-  const Tensors want = before.run(arguments, {}), got = after.run(arguments, {});
-  for (size_t i = 0; i < want.size(); ++i) {
-    EXPECT_EQ(got[i].shape(), want[i].shape());
-    EXPECT_EQ(got[i].to_vector<float>(), want[i].to_vector<float>());
-  }
-  return g;
-}
-
-TEST(Fuse, MakesOneProgramOfAChain) {
-  manual_seed(1);
-  const Tensors xs{randn({3, 1000}), randn({1000}), randn({3, 1})};
-  const Graph g = fused_alike(
-      [](Args a) -> Tensors {
-        const Tensor y = relu(leaky_relu(a[0], 0.1) * a[1] - a[2]);
-        return {y + a[0] * 2};
-      },
-      xs);
-  ASSERT_EQ(g.nodes.size(), 1u);
-  EXPECT_EQ(program_of(g.nodes[0]).str(),
-            "(x0, x1: row, x2: column, x3: scalar) t4 = leaky_relu(x0; 0.1, 0); t5 = mul(t4, x1); "
-            "t6 = sub(t5, x2); t7 = relu(t6); t8 = mul(x0, x3); t9 = add(t7, t8); return t9");
-}
-
-TEST(Fuse, LooksThroughReshapesAndWholeExpansions) {
-  manual_seed(1);
-  const Graph g = fused_alike(
-      [](Args a) -> Tensors {
-        const Tensor y = reshape(exp(a[0]), {6, 4}) * a[1];
-        return {reshape(y, {24}) + expand(a[2], {24}), y};
-      },
-      {randn({2, 3, 4}), randn({4}), randn({1})});
-  EXPECT_EQ(count(g, "fused"), 1u);
-  EXPECT_EQ(count(g, "exp") + count(g, "mul") + count(g, "add") + count(g, "expand"), 0u);
-}
-
-TEST(Fuse, KeepsWhatOthersReadBetween) {
-  manual_seed(1);
-  const Graph g = fused_alike(
-      [](Args a) -> Tensors {
-        const Tensor y = exp(a[0]), s = sum(y, 1, true);
-        return {sqrt(y / s), cumsum(y, 0)};
-      },
-      {rand({5, 7})});
-  EXPECT_EQ(count(g, "exp"), 1u) << "the sum needs it whole";
-  EXPECT_EQ(count(g, "fused"), 1u);
-  const Graph strided =
-      fused_alike([](Args a) -> Tensors { return {exp(transpose(a[0], 0, 1)) + 1}; }, {rand({5, 7})});
-  EXPECT_EQ(count(strided, "exp"), 1u) << "it reads other strides where they lie";
-  const Graph whole =
-      fused_alike([](Args a) -> Tensors { return {exp(a[0]) + a[1]}; }, {rand({4, 3, 2}), rand({3, 1})});
-  EXPECT_EQ(count(whole, "fused"), 0u) << "neither rows nor columns";
-}
-
-TEST(Fuse, SumsAreNotReadWithinTheirProgram) {
-  manual_seed(1);
-  const Tensors xs{randn({1, 5}), randn({5}), randn({5})};
-  Graph g = traced(
-      [](Args a) -> Tensors {
-        const Tensor x = a[0].detach().requires_grad_();
-        Tensor m = zeros({5}), v = ones({5});
-        const Tensor y = batch_norm(cat({x, x * 2}, 0), m, v, a[1], a[2], true);
-        return {grad(std::vector{sum(tanh(y))}, std::vector{x})[0] * 2};
-      },
-      xs);
-  const Tensors want = Plan(g).run(xs, {});
-  optimize(g, "norm");
-  verify(g, "all passes");
-  EXPECT_GT(count(g, "fused"), 1u);
-  EXPECT_EQ(Plan(g).run(xs, {})[0].to_vector<float>(), want[0].to_vector<float>());
-}
-
-// A residual block's work on rows: what stands around batch normalisation joins it, to the same bits, on any
-// number of threads.
-TEST(SplitNorms, WithFuseLeavesNoElementwiseOpsAlone) {
-  manual_seed(1);
-  const Tensors xs{randn({5000, 48}) * 3 + 7, randn({5000, 48}), rand({48}), randn({48})};
-  const Function fn = [](Args a) -> Tensors {
-    Tensors leaves;
-    for (const Tensor& t : a) leaves.push_back(t.detach().requires_grad_());
-    Tensor m = zeros({48}), v = ones({48});
-    const Tensor y = relu(batch_norm(leaves[0], m, v, leaves[2], leaves[3], true) + leaves[1]);
-    Tensors all = grad(std::vector{sum(y * y)}, leaves);
-    all.push_back(y.detach());
-    return all;
-  };
-  Graph g = traced(fn, xs);
-  const Tensors want = Plan(g).run(xs, {});
-  optimize(g, "block");
-  verify(g, "all passes");
-  EXPECT_EQ(count(g, "batch_norm") + count(g, "batch_norm_grad"), 0u);
-  for (const char* op : {"add", "relu", "relu_grad", "mul"})
-    EXPECT_EQ(count(g, op), 0u) << op << "\n" << g.str();
-  const int threads = num_threads();
-  for (const int n : {1, 2, 3}) {
-    set_num_threads(n);
-    const Tensors got = Plan(g).run(xs, {});
-    for (size_t i = 0; i < want.size(); ++i)
-      EXPECT_EQ(got[i].to_vector<float>(), want[i].to_vector<float>()) << "result " << i << ", threads " << n;
-  }
-  set_num_threads(threads);
-}
-
 TEST(Optimize, UnknownPassesAreRefused) {
   ::setenv("HEBB_DISABLE_PASS", "simplify,simplfy", 1);
   Graph g = traced([](Args a) -> Tensors { return {a[0]}; }, {ones({2})});
   EXPECT_EQ(error_of([&] { optimize(g, "f"); }),
             "HEBB_DISABLE_PASS: expected names of fold_constants, simplify, share_common, drop_dead, "
-            "fold_linear, channels_last, split_norms, fuse, got \"simplfy\"");
+            "fold_linear, channels_last, split_norms, fuse, rematerialize, got \"simplfy\"");
   ::unsetenv("HEBB_DISABLE_PASS");
 }
 

@@ -294,10 +294,10 @@ Kernel prepare_grad_factors(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
   return for_type(in[0]->dtype, [&]<class T>(T) -> Kernel {
     return [n, at = attrs.as<BatchNormFactorsAttrs>()](ExecContext&, const void* const* inputs,
                                                        void* const* outputs) {
-      const auto in = [&](int k, int64_t i) { return input<T>(inputs, k)[i]; };
+      const auto at_input = [&](int k, int64_t i) { return input<T>(inputs, k)[i]; };
       for (int64_t i = 0; i < n; ++i) {
-        const BatchNormGradient<T> r(static_cast<double>(at.count), in(4, i), in(5, i), at.eps, in(0, i),
-                                     in(1, i), in(2, i), in(3, i));
+        const BatchNormGradient<T> r(static_cast<double>(at.count), at_input(4, i), at_input(5, i), at.eps,
+                                     at_input(0, i), at_input(1, i), at_input(2, i), at_input(3, i));
         output<T>(outputs, 0)[i] = r.a;
         output<T>(outputs, 1)[i] = r.b;
         output<T>(outputs, 2)[i] = r.shift;

@@ -17,7 +17,7 @@ class CpuBackend final : public Backend {
     for (const auto& family :
          {cpu::contract_kernels(), cpu::nhwc_kernels(), cpu::reduce_kernels(), cpu::index_kernels(),
           cpu::pool_kernels(), cpu::batch_norm_kernels(), cpu::norm_kernels(), cpu::fused_kernels(),
-          cpu::recurrent_kernels(), cpu::attention_kernels()})
+          cpu::random_kernels(), cpu::recurrent_kernels(), cpu::attention_kernels()})
       for (const cpu::KernelEntry& e : family) kernels_[e.op] = e.prepare;
   }
   std::string_view name() const override { return "cpu"; }

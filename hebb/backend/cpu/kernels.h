@@ -22,6 +22,7 @@ std::vector<KernelEntry> batch_norm_kernels();  // batch_norm.cpp
 std::vector<KernelEntry> norm_kernels();        // norm.cpp: layer normalisation, softmax, losses
 std::vector<KernelEntry> attention_kernels();   // attention.cpp
 std::vector<KernelEntry> fused_kernels();       // fused.cpp: fused programs
+std::vector<KernelEntry> random_kernels();      // random.cpp: dropout
 std::vector<KernelEntry> recurrent_kernels();   // recurrent.cpp: LSTM
 
 /// Elementwise ops and copies run at once, with any strides. False if the op is neither.

@@ -1,0 +1,145 @@
+// Values that stay from run to run: what is folded into them, kept and computed again.
+#include <gmock/gmock.h>
+
+#include "hebb/graph/passes.h"
+#include "hebb/graph/plan.h"
+#include "hebb/graph/trace.h"
+#include "hebb/hebb.h"
+#include "tests/graph/graphs.h"
+
+namespace hebb::graph {
+namespace {
+
+using namespace test;
+
+// The function of a network in evaluation, with the network's tensors as state, before and after the pass.
+struct Evaluation {
+  Tensors state;
+  Graph before, after;
+  template <class Net>
+  Evaluation(Net& net, const Tensor& x) {
+    net.eval();
+    for (const auto& [name, t] : net.state_dict()) state.push_back(t);
+    const NoGrad no_grad;
+    before = trace([&](Args a) -> Tensors { return {net(a[0])}; }, Tensors{x}, state);
+    fold_constants(before);
+    share_common(before);
+    drop_dead(before);
+    after = before;
+    fold_linear(after);
+    verify(after, "fold_linear");
+  }
+  void expect_same(const Tensor& x) const {
+    const Tensors want = Plan(before).run(Tensors{x}, state), got = Plan(after).run(Tensors{x}, state);
+    const double largest = max(abs(want[0])).item<double>();
+    EXPECT_LT(max(abs(got[0] - want[0])).item<double>(), 1e-5 * largest);
+  }
+};
+
+TEST(FoldLinear, TakesBatchNormalizationIntoConvolutions) {
+  manual_seed(5);
+  nn::Sequential net{nn::Conv2d(3, 8, {.kernel_size = 3, .bias = false}), nn::BatchNorm2d(8), nn::ReLU(),
+                     nn::Conv2d(8, 6, {.kernel_size = 3, .groups = 2}), nn::BatchNorm2d(6)};
+  for (const auto& [name, t] : net.state_dict())
+    if (is_float(t.dtype()) && t.ndim() == 1) Tensor(t).assign_(rand(t.shape()) + 0.5);
+  const Tensor x = randn({2, 3, 9, 9});
+  const Evaluation e(net, x);
+  e.expect_same(x);
+  const std::vector<bool> steady = steady_values(e.after);
+  for (const Node& n : e.after.nodes) {
+    if (steady[n.outputs[0]]) continue;
+    EXPECT_THAT(n.op->name, ::testing::AnyOf("conv2d", "relu")) << e.after.str();
+  }
+}
+
+TEST(FoldLinear, MakesOneOfLinearLayersWhereThatIsLessWork) {
+  manual_seed(5);
+  nn::Sequential wide{nn::Linear(6, 50), nn::Linear(50, 4, {.bias = false}), nn::ReLU()};
+  nn::Sequential narrow{nn::Linear(60, 3), nn::Linear(3, 40)};
+  const Tensor x = randn({5, 6}), y = randn({5, 60});
+  const Evaluation folded(wide, x), kept(narrow, y);
+  folded.expect_same(x);
+  const std::vector<bool> steady = steady_values(folded.after);
+  EXPECT_EQ(std::count_if(folded.after.nodes.begin(), folded.after.nodes.end(),
+                          [&](const Node& n) { return n.op->name == "linear" && !steady[n.outputs[0]]; }),
+            1);
+  EXPECT_EQ(count(kept.after, "linear"), 2u) << "a narrow middle";
+}
+
+TEST(FoldLinear, LeavesWhatIsReadTwiceOrChanges) {
+  nn::Linear a(3, 3), b(3, 3);
+  const Tensors state{a.weight, b.weight};
+  const auto folded = [&](const Function& fn, const Tensors& arguments) {
+    Graph g = trace(fn, arguments, state);
+    fold_linear(g);
+    return count(g, "mul");
+  };
+  const Tensor x = ones({2, 3}), v = ones({3});
+  const NoGrad no_grad;
+  EXPECT_EQ(folded([&](Args in) -> Tensors { return {linear(in[0], a.weight) * in[1]}; }, {x, v}), 1u);
+  const Function twice = [&](Args in) -> Tensors {
+    const Tensor y = linear(in[0], a.weight);
+    return {y * select(b.weight, 0, 0), y};
+  };
+  Graph g = trace(twice, Tensors{x}, state);
+  const size_t nodes = g.nodes.size();
+  fold_linear(g);
+  EXPECT_EQ(g.nodes.size(), nodes);
+}
+
+TEST(Plan, ComputesSteadyValuesWhenTheirStateChanges) {
+  Tensor w = tensor({2, 3});
+  const Graph g = trace(
+      [&](Args a) -> Tensors {
+        return {a[0] * exp(w), exp(w) + 0};
+      },
+      Tensors{ones({2})}, Tensors{w});
+  Graph shared = g;
+  share_common(shared);
+  Plan plan(shared);
+  const auto run = [&] { return plan.run(Tensors{ones({2})}, Tensors{w})[0].to_vector<float>(); };
+  const auto want = [&] { return exp(w).to_vector<float>(); };
+  EXPECT_EQ(run(), want());
+  EXPECT_EQ(run(), want());
+  w.assign_(tensor({4, 5}));
+  EXPECT_EQ(run(), want());
+  w.mutable_data<float>()[0] = 1;
+  EXPECT_EQ(run(), want());
+}
+
+TEST(Rematerialize, ComputesCheapValuesAgainForTheWayBack) {
+  manual_seed(7);
+  const auto conv = [](int64_t in) {
+    return nn::Conv2d(in, 16, {.kernel_size = 3, .padding = 1, .bias = false});
+  };
+  nn::Sequential net{conv(3),  nn::BatchNorm2d(16), nn::ReLU(), conv(16), nn::BatchNorm2d(16), nn::ReLU(),
+                     conv(16), nn::BatchNorm2d(16), nn::ReLU(), conv(16), nn::BatchNorm2d(16), nn::ReLU()};
+  Tensors state;
+  for (const auto& [name, t] : net.state_dict()) state.push_back(t);
+  const Tensor x = randn({4, 3, 80, 80});
+  Graph g = trace(
+      [&](Args a) -> Tensors {
+        net.zero_grad();
+        backward(mean(square(net(a[0]))));
+        Tensors out;
+        for (const Tensor& p : net.parameters()) out.push_back(p.grad());
+        return out;
+      },
+      Tensors{x}, state);
+  ::setenv("HEBB_DISABLE_PASS", "rematerialize", 1);
+  optimize(g, "net");
+  ::unsetenv("HEBB_DISABLE_PASS");
+  Graph again = g;
+  rematerialize(again);
+  verify(again, "rematerialize");
+  EXPECT_GE(count(again, "fused"), count(g, "fused") + 2);
+  EXPECT_LT(plan_memory(again).arena_bytes, plan_memory(g).arena_bytes * 4 / 5);
+  Tensors copy;
+  for (const Tensor& t : state) copy.push_back(clone(t.detach()));
+  const Tensors want = Plan(g).run(Tensors{x}, state), got = Plan(again).run(Tensors{x}, copy);
+  for (size_t i = 0; i < want.size(); ++i)
+    EXPECT_EQ(got[i].to_vector<float>(), want[i].to_vector<float>()) << i;
+}
+
+}  // namespace
+}  // namespace hebb::graph
