@@ -96,11 +96,20 @@ std::vector<int> plan_in_place(const Graph& g, const MemoryPlan& memory) {
     if (!updates && n->op->kind == Kind::Opaque) break;  // it may throw
     for (size_t i = 0; i < n->outputs.size(); ++i) {
       const ValueId out = n->outputs[i];
-      const int input = updates ? n->op->overwrites[i] : -1;
-      if (input < 0 || static_cast<size_t>(input) >= n->inputs.size()) continue;
-      const ValueId old = n->inputs[static_cast<size_t>(input)];
-      const int s = state_of[old];
-      if (s >= 0 && g.states[s].after == out && !read_later[old]) in_place[out] = s;
+      // Elementwise ops read an element before they write the same one.
+      const auto may_take = [&](size_t input) {
+        return n->op->elementwise >= 0 && g.values[n->inputs[input]].shape == g.values[out].shape &&
+               g.values[n->inputs[input]].dtype == g.values[out].dtype;
+      };
+      for (size_t input = 0; input < n->inputs.size(); ++input) {
+        if (updates ? n->op->overwrites[i] != static_cast<int>(input) : !may_take(input)) continue;
+        const ValueId old = n->inputs[input];
+        const int s = state_of[old];
+        const bool also_viewed = std::any_of(n->inputs.begin(), n->inputs.end(), [&](ValueId v) {
+          return v != old && memory.places[v].root == memory.places[old].root;
+        });
+        if (s >= 0 && !also_viewed && g.states[s].after == out && !read_later[old]) in_place[out] = s;
+      }
     }
     for (const ValueId v : n->inputs) read_later[memory.places[v].root] = true;
   }

@@ -53,6 +53,7 @@ const OpDef batch_norm_moments{
 
 const OpDef batch_norm_scale{
     .name = "batch_norm_scale",
+    .kind = Kind::Reduce,
     .doc = "weight / sqrt(var + eps), of weight and var",
     .infer = [](SpecPtrs in, const Attrs&) { return infer_vectors(in, "batch_norm_scale", 1); },
     .decompose = [](const Attrs& attrs, std::span<const Tensor> in) -> Outputs {
@@ -67,6 +68,7 @@ const OpDef batch_norm_scale{
 
 const OpDef batch_norm_grad_factors{
     .name = "batch_norm_grad_factors",
+    .kind = Kind::Reduce,
     .doc =
         "a, b and c of batch_norm's gradient g a + (x - mean) b + c, and that of weight, from the sums of g "
         "and "

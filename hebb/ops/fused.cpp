@@ -188,7 +188,7 @@ std::vector<ErrorSample> fused_errors() {
 }  // namespace
 
 const OpDef fused{.name = "fused",
-                  .kind = Kind::Opaque,
+                  .kind = Kind::Reduce,
                   .doc = "a chain of elementwise ops, and sums over rows, in one pass over memory",
                   .infer = infer_fused,
                   .decompose = decompose_fused,

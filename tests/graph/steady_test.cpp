@@ -107,6 +107,22 @@ TEST(Plan, ComputesSteadyValuesWhenTheirStateChanges) {
   EXPECT_EQ(run(), want());
 }
 
+TEST(Plan, ElementwiseOpsWriteStateInPlaceUnlessItIsReadElsewhere) {
+  const auto place_of = [](const Function& fn) {
+    const Tensor w = ones({2, 2});
+    Graph g = trace(
+        [&](Args a) {
+          return Tensor(w).assign_(fn(std::vector{w, a[0]})[0]), Tensors{a[0] * 1};
+        },
+        Tensors{ones({2, 2})}, Tensors{w});
+    return plan_in_place(g, plan_memory(g))[g.states[0].after];
+  };
+  EXPECT_EQ(place_of([](Args a) -> Tensors { return {a[0] + a[1]}; }), 0);
+  EXPECT_EQ(place_of([](Args a) -> Tensors { return {a[1] * a[0]}; }), 0);
+  EXPECT_EQ(place_of([](Args a) -> Tensors { return {a[0] + transpose(a[0], 0, 1)}; }), -1);
+  EXPECT_EQ(place_of([](Args a) -> Tensors { return {matmul(a[0], a[1])}; }), -1);
+}
+
 TEST(Rematerialize, ComputesCheapValuesAgainForTheWayBack) {
   manual_seed(7);
   const auto conv = [](int64_t in) {

@@ -2,6 +2,7 @@
 // the expression computes in (f32, f64 or i64), in cache, and pass straight through where they lie ready.
 #include "hebb/backend/cpu/elementwise.h"
 
+#include <algorithm>
 #include <array>
 
 #include "hebb/backend/cpu/kernels.h"
@@ -216,6 +217,15 @@ bool run_elementwise(const OpDef& op, const Attrs& attrs, std::span<const Tensor
                  pq, e - b);
       });
     }
+    return true;
+  }
+
+  if (n == 1 && out.dtype() == i64 && std::all_of(inputs.begin(), inputs.end(), [](const Tensor& t) {
+        return t.dtype() == i64;
+      })) {  // counters
+    int64_t in[3] = {};
+    for (size_t k = 0; k < inputs.size(); ++k) in[k] = *static_cast<const int64_t*>(inputs[k].raw_data());
+    run_loop(op.elementwise, static_cast<int64_t*>(out.raw_data()), in, in + 1, in + 2, pq, 1);
     return true;
   }
 
