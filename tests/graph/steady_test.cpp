@@ -112,7 +112,7 @@ TEST(Plan, ElementwiseOpsWriteStateInPlaceUnlessItIsReadElsewhere) {
     const Tensor w = ones({2, 2});
     Graph g = trace(
         [&](Args a) {
-          return Tensor(w).assign_(fn(std::vector{w, a[0]})[0]), Tensors{a[0] * 1};
+          return Tensor(w).assign_(fn(std::vector{w, a[0]})[0]), Tensors{a[0] + a[0]};
         },
         Tensors{ones({2, 2})}, Tensors{w});
     return plan_in_place(g, plan_memory(g))[g.states[0].after];
