@@ -293,6 +293,9 @@ const OpDef conv2d_input_grad{
       return {{"stride2",
                {{{2, 3, 4, 3}}, {{3, 2, 3, 3}}},
                Conv2dAttrs{.stride = {2, 2}, .padding = {1, 1, 1, 1}, .size = {8, 6}}},
+              {"windows side by side",
+               {{{2, 3, 4, 3}}, {{3, 2, 2, 3}}},
+               Conv2dAttrs{.stride = {2, 3}, .size = {8, 9}}},
               {"grouped",
                {{{1, 4, 3, 3}}, {{4, 2, 2, 3}}},
                Conv2dAttrs{.dilation = {2, 1}, .groups = 2, .size = {5, 5}}}};

@@ -72,6 +72,50 @@ const float* weights_by_tap(const ConvShape& s, const float* w) {
   return by_tap;
 }
 
+/// Whether the windows lie side by side and cover the image: a product's row is then a window's gradient.
+bool is_tiling(const ConvShape& s) {
+  return s.kernel_h == s.stride_h && s.kernel_w == s.stride_w && s.dilation_h == 1 && s.dilation_w == 1 &&
+         s.pad_top == 0 && s.pad_left == 0 && s.in_h == s.out_h * s.stride_h &&
+         s.in_w == s.out_w * s.stride_w;
+}
+
+/// The input gradient of such a convolution: a row of windows is a product for each of its lines of pixels.
+void tiling_input_grad(const ConvShape& s, const float* gy, const float* w, float* gx) {
+  const int64_t taps = s.kernel_h * s.kernel_w, channels = s.in_channels, outs = s.out_channels;
+  const int64_t run = s.kernel_w * channels, size = packed_b_size<float>(run, outs);
+  float* const lines = scratch<float>(ScratchUse::kConvPartial, s.kernel_h * outs * run);
+  float* const packed = scratch<float>(ScratchUse::kConvPixels, s.kernel_h * size);
+  each_channel(s, taps * channels, [&](int64_t o) {
+    for (int64_t t = 0; t < taps; ++t)
+      for (int64_t c = 0; c < channels; ++c)
+        lines[(t / s.kernel_w * outs + o) * run + t % s.kernel_w * channels + c] =
+            w[(o * channels + c) * taps + t];
+  });
+  Gemm<float> g{.m = s.out_w,
+                .n = run,
+                .k = outs,
+                .a = gy,
+                .lda = outs,
+                .b = nullptr,
+                .ldb = run,
+                .c = nullptr,
+                .ldc = run};
+  for (int64_t h = 0; h < s.kernel_h; ++h) {
+    g.b = lines + h * outs * run;
+    pack_b_whole(g, packed + h * size);
+  }
+  for_each_piece(s.batch * s.out_h, static_cast<double>(s.batch * s.out_h * s.out_w * outs * taps * channels),
+                 [&](int64_t i) {
+                   Gemm<float> line = g;
+                   line.a = gy + i * s.out_w * outs;
+                   for (int64_t h = 0; h < s.kernel_h; ++h) {
+                     line.b_packed = packed + h * size;
+                     line.c = gx + (i * s.kernel_h + h) * s.in_w * channels;
+                     gemm_serial(line);
+                   }
+                 });
+}
+
 }  // namespace
 
 int64_t last_filters_size(const ConvShape& s) {
@@ -108,6 +152,7 @@ void last_input_grad(const ConvShape& s, const float* gy, const float* w, float*
                 .c = gx,
                 .ldc = channels};
   if (is_pointwise(s)) return gemm(g);
+  if (is_tiling(s)) return tiling_input_grad(s, gy, w, gx);
   const bool whole = s.stride_h == 1 && s.stride_w == 1;  // one phase: its rows are gx itself
   for (int64_t phase_h = 0; phase_h < s.stride_h; ++phase_h) {
     for (int64_t phase_w = 0; phase_w < s.stride_w; ++phase_w) {

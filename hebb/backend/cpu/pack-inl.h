@@ -190,29 +190,45 @@ HWY_INLINE void copy_or_zero(const T* s, int64_t n, T* q) {
   if (k < n) store_first(s ? load_first(s + k, n - k) : hn::Zero(d), q + k, n - k);
 }
 
-/// Elements [first, first + count) of `rows` rows from `row` on; row i goes to out + i * out_stride.
+/// Elements [first, first + count) of `rows` rows from `row` on; row i goes to out + i * out_stride. Less
+/// than a vector may be written behind each row.
 template <class T>
 void gather_rows(const PixelRows<T>& p, int64_t row, int64_t rows, int64_t first, int64_t count, T* out,
                  int64_t out_stride) {
-  const int64_t length = p.run * p.channels;  // of a tap
-  for (int64_t i = row; i < row + rows; ++i, out += out_stride) {
-    const int64_t y = i / p.columns % p.rows * p.step_h, x = i % p.columns * p.step_w;
-    const T* const image = p.images + i / (p.columns * p.rows) * p.h * p.w * p.channels;
+  constexpr int L = kLanes<T>;
+  const Tag<T> d;
+  const int64_t length = p.run * p.channels, line = p.w * p.channels;  // of a tap, of the image
+  int64_t column = row % p.columns, row_of_grid = row / p.columns % p.rows;
+  const T* image = p.images + row / (p.columns * p.rows) * p.h * line;
+  for (int64_t i = 0; i < rows; ++i, out += out_stride) {
+    const int64_t y = row_of_grid * p.step_h, x = column * p.step_w;
     auto tap = static_cast<size_t>(first / length);
     int64_t begin = first % length;
     T* q = out;
     for (int64_t left = count; left > 0; ++tap, begin = 0) {
       const int64_t end = std::min(length, begin + left), h = y + p.taps[tap][0], w = x + p.taps[tap][1];
-      // What of the tap lies within the image.
-      const bool inside = h >= 0 && h < p.h;
-      const int64_t lo = inside ? std::clamp(-w * p.channels, begin, end) : end;
-      const int64_t hi = std::clamp((p.w - w) * p.channels, lo, end);
-      if (lo > begin) copy_or_zero<T>(nullptr, lo - begin, q);
-      if (hi > lo) copy_or_zero(image + (h * p.w + w) * p.channels + lo, hi - lo, q + (lo - begin));
-      if (end > hi) copy_or_zero<T>(nullptr, end - hi, q + (hi - begin));
+      if (end - begin == length && w >= 0 && w + p.run <= p.w && h >= 0 && h + 1 < p.h && line >= L) {
+        // All inside. Vectors may read on into the next line, and write on into what the next tap, or
+        // nobody, will have.
+        const T* const from = image + h * line + w * p.channels;
+        for (int64_t c = 0; c < length; c += L) hn::StoreU(hn::LoadU(d, from + c), d, q + c);
+      } else {
+        // What of the tap lies within the image.
+        const bool inside = h >= 0 && h < p.h;
+        const int64_t lo = inside ? std::clamp(-w * p.channels, begin, end) : end;
+        const int64_t hi = std::clamp((p.w - w) * p.channels, lo, end);
+        if (lo > begin) copy_or_zero<T>(nullptr, lo - begin, q);
+        if (hi > lo) copy_or_zero(image + h * line + w * p.channels + lo, hi - lo, q + (lo - begin));
+        if (end > hi) copy_or_zero<T>(nullptr, end - hi, q + (hi - begin));
+      }
       q += end - begin;
       left -= end - begin;
     }
+    if (++column < p.columns) continue;
+    column = 0;
+    if (++row_of_grid < p.rows) continue;
+    row_of_grid = 0;
+    image += p.h * line;
   }
 }
 
