@@ -98,8 +98,8 @@ Kernel prepare_conv(const Attrs& attrs, SpecPtrs in, SpecPtrs out) {
   return [s, bias = in.size() == 3, kept = std::array<Steady<float>, 2>()](
              ExecContext& context, const void* const* x, void* const* y) {
     const float* const w = floats(x[1]);
-    const float* const filters = kept[exact_conv() ? 1 : 0].of(context, 1, last_filters_size(s),
-                                                               [&](float* to) { last_filters(s, w, to); });
+    const float* const filters = kept[exact_conv() ? 1 : 0].of(
+        context, 1, [&] { return last_filters_size(s); }, [&](float* to) { last_filters(s, w, to); });
     last_forward(s, floats(x[0]), w, bias ? floats(x[2]) : nullptr, floats(y[0]), filters);
   };
 }

@@ -37,7 +37,8 @@ Kernel prepare_linear(const Attrs&, SpecPtrs in, SpecPtrs) {
                 .c = static_cast<T*>(y[0]),
                 .ldc = n,
                 .col_bias = bias ? static_cast<const T*>(x[2]) : nullptr};
-      g.b_packed = packed.of(context, 1, packed_b_size<T>(n, k), [&](T* out) { pack_b_whole(g, out); });
+      g.b_packed = packed.of(
+          context, 1, [&] { return packed_b_size<T>(n, k); }, [&](T* out) { pack_b_whole(g, out); });
       gemm(g);
     };
   });
