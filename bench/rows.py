@@ -93,10 +93,10 @@ def trained(o, name, peers, folder, machine, *words):
     if REFERENCE in results:
         want = results[REFERENCE]["losses"]
         differences = losses_differ_from(want, results)
-        if o.precision == "f32" and max(differences.values()) > tolerance:
+        if max(differences.values()) > tolerance:
             # Training enlarges differences of rounding, on some networks to percents within five steps. Then the
             # losses in f64 are what all are compared with, and nobody may be twice as far from them as PyTorch.
-            exact = worker(o, "torch-f64", name, folder, "--seconds", 0)["losses"]
+            exact = worker(o, "torch-f64", name, folder, "--seconds", 0, "--precision", "f32")["losses"]
             differences = losses_differ_from(exact, results)
         allowed = max([tolerance] + [2 * d for who, d in differences.items() if who.startswith("torch-")])
     for who, difference in differences.items():

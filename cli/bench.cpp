@@ -12,6 +12,7 @@
 #include "hebb/core/parallel.h"
 #include "hebb/graph/compile.h"
 #include "hebb/io/npy.h"
+#include "hebb/op/autocast.h"
 #include "hebb/ops/random.h"
 #include "hebb/train/checkpoint.h"
 
@@ -116,6 +117,11 @@ int run(const App& app, const BenchOptions& o) {
   if (!o.x.empty()) w.x = load_batch("--x", o.x, w.x);
   if (!o.y.empty()) w.y = load_batch("--y", o.y, w.y);
 
+  const Autocast products(o.precision == "bf16" ? bf16 : f32);
+  const std::string precision(name_of(autocast_dtype()));
+  if (precision != o.precision)
+    fmt::print(stderr, "hebb: this processor has no products of {} that hebb uses: {}\n", o.precision,
+               precision);
   std::optional<NoGrad> no_grad;
   if (o.infer) no_grad.emplace();
   const Step plain = make_step(w, o);
@@ -144,7 +150,7 @@ int run(const App& app, const BenchOptions& o) {
   const Needs needs = compiled.needs();
   if (app.json) {
     nlohmann::json j{{"name", o.name},
-                     {"precision", o.precision},
+                     {"precision", precision},
                      {"mode", o.mode},
                      {"threads", num_threads()},
                      {"batch", w.x.size(0)},
@@ -173,7 +179,7 @@ int run(const App& app, const BenchOptions& o) {
   for (const double loss : losses) fmt::print("loss {}\n", loss);
   fmt::print(
       "{} {} {} {}, batch {}, {} thread{}: median {:.4g} ms, min {:.4g}, first {:.4g}, peak {:.0f} MB\n",
-      o.name, o.precision, o.mode, o.infer ? "inference" : "training step", w.x.size(0), num_threads(),
+      o.name, precision, o.mode, o.infer ? "inference" : "training step", w.x.size(0), num_threads(),
       num_threads() == 1 ? "" : "s", middle, least, first, peak_mb());
   if (o.profile) print_shares(shares);
   return 0;
@@ -199,7 +205,8 @@ void add_bench(App& app) {
       ->check(CLI::Range(1, 1 << 20));
   c->add_option("--mode", o->mode, "compiled or eager (op by op)")
       ->check(CLI::IsMember({"compiled", "eager"}));
-  c->add_option("--precision", o->precision, "f32")->check(CLI::IsMember({"f32"}));
+  c->add_option("--precision", o->precision, "f32, or bf16 for products where that is faster")
+      ->check(CLI::IsMember({"f32", "bf16"}));
   c->add_flag("--infer", o->infer, "Time outputs alone, in evaluation mode");
   c->add_option("--only", o->only, "Of kernels: products, convolutions, memory; with commas (default: all)")
       ->delimiter(',')

@@ -26,7 +26,7 @@ void on_interrupt(int) {
 
 // Options that change the recipe are kept as text: the recipe checks them as it checks its own file.
 struct TrainOptions {
-  std::string recipe, data, epochs, batch_size, lr, optimizer, seed;
+  std::string recipe, data, epochs, batch_size, lr, optimizer, seed, precision;
   std::vector<std::string> set;
   bool no_shuffle = false, eager = false;
   train::RunOptions run;
@@ -55,6 +55,7 @@ void apply(const TrainOptions& o, train::Recipe& recipe) {
   set(recipe, "--seed", "train.seed", o.seed);
   set(recipe, "--no-shuffle", "train.shuffle", o.no_shuffle ? "false" : "");
   set(recipe, "--eager", "train.compile", o.eager ? "false" : "");
+  set(recipe, "--precision", "train.precision", o.precision.empty() ? "" : quoted(o.precision));
   for (const std::string& pair : o.set) {
     const size_t at = pair.find('=');
     HEBB_CHECK(at != std::string::npos && at > 0, "--set: expected KEY=VALUE, got {}", pair);
@@ -137,6 +138,10 @@ void add_train(App& app) {
       ->excludes(out);
   c->add_option("--init", o->run.init, "Weights to start from (.safetensors)");
   c->add_flag("--no-shuffle", o->no_shuffle, "Take the samples in their order");
+  c->add_option(
+       "--precision", o->precision,
+       "f32, or bf16: products round what they multiply where the processor is faster so (default: f32)")
+      ->check(CLI::IsMember({"f32", "bf16"}));
   c->add_flag("--eager", o->eager, "Run op by op instead of compiled, to debug");
   c->add_flag("--log-steps", o->run.log_steps, "Write the loss of every step to steps.csv");
   c->add_option("--set", o->set, "Change a key of the recipe: --set train.clip_norm=1")

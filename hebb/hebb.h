@@ -27,6 +27,7 @@
 #include "hebb/nn/pooling.h"
 #include "hebb/nn/recurrent.h"
 #include "hebb/nn/transformer.h"
+#include "hebb/op/autocast.h"
 #include "hebb/op/dispatch.h"
 #include "hebb/ops/attention.h"
 #include "hebb/ops/conv.h"

@@ -11,6 +11,7 @@
 #include "hebb/graph/passes.h"
 #include "hebb/graph/plan.h"
 #include "hebb/graph/trace.h"
+#include "hebb/op/autocast.h"
 #include "hebb/ops/random.h"
 
 namespace hebb {
@@ -41,6 +42,7 @@ bool fit(const std::vector<Traits>& traits, std::span<const Tensor> tensors) {
 struct Mode {
   bool grad = grad_enabled();
   int threads = num_threads();
+  DType autocast = autocast_dtype();
   const Backend* backend = &current_backend();
   bool operator==(const Mode&) const = default;
 };

@@ -91,10 +91,10 @@ class Compiled {
 ///     }, {net, optimizer});
 ///     const Tensor loss = step({x, y})[0];
 /// The first call with arguments of some shapes and types, under some options (grad_enabled(), num_threads(),
-/// requires_grad of each tensor, the backend, the state's keys), runs fn once on tensors without values; it
-/// and all later calls run the plan. At most 16 plans are kept; calls of further kinds run fn itself, with
-/// one warning. What fn computes from numbers of C++ is fixed when it is traced, as is the tensor that a
-/// module holds: if they change, see Compiled::retrace().
+/// autocast_dtype(), requires_grad of each tensor, the backend, the state's keys), runs fn once on tensors
+/// without values; it and all later calls run the plan. At most 16 plans are kept; calls of further kinds run
+/// fn itself, with one warning. What fn computes from numbers of C++ is fixed when it is traced, as is the
+/// tensor that a module holds: if they change, see Compiled::retrace().
 ///
 /// Tracing throws CompileError if fn throws, if it reads a tensor that is neither argument nor state nor
 /// computed from them (naming the op, the operand and the module), if it reads a value (naming file and

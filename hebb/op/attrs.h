@@ -84,7 +84,8 @@ inline constexpr AttrsType attrs_type{
     [](const void* a) {
       std::string s;
       static_cast<const A*>(a)->each_field([&](const char* name, const auto& x) {
-        s += (s.empty() ? "" : ", ") + std::string(name) + "=" + field_text(x);
+        if (const std::string text = field_text(x); text != "false")
+          s += (s.empty() ? "" : ", ") + std::string(name) + "=" + text;
       });
       return s;
     }};
@@ -122,7 +123,7 @@ class Attrs {
     return type_ == o.type_ && (!type_ || type_->equal(bytes_, o.bytes_));
   }
   size_t hash() const { return type_ ? type_->hash(bytes_) : 0; }
-  /// "stride=(1, 1), groups=1"
+  /// "stride=(1, 1), groups=1"; what is false is left out.
   std::string str() const { return type_ ? type_->text(bytes_) : std::string(); }
 
  private:

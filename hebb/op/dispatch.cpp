@@ -5,6 +5,7 @@
 
 #include "hebb/core/check.h"
 #include "hebb/core/parallel.h"
+#include "hebb/op/autocast.h"
 
 namespace hebb {
 namespace {
@@ -68,6 +69,7 @@ struct ThreadState {
   Interpreter* top = nullptr;   // null: the tape
   Interpreter* base = nullptr;  // null: eager
   Backend* backend = nullptr;   // null: the first of the list
+  bool bf16 = false;            // see Autocast
   KernelCache kernels;
 };
 ThreadState& state() {
@@ -229,6 +231,13 @@ BackendScope::BackendScope(std::string_view name) {
   detail::fail("[BackendScope] expected one of {}, got \"{}\"", known, name);
 }
 BackendScope::~BackendScope() { state().backend = previous_; }
+
+Autocast::Autocast(DType type) {
+  HEBB_CHECK(type == bf16 || type == f32, "[Autocast] expected bf16 or f32, got {}", name_of(type));
+  previous_ = std::exchange(state().bf16, type == bf16);
+}
+Autocast::~Autocast() { state().bf16 = previous_; }
+DType autocast_dtype() { return state().bf16 && current_backend().multiplies_bf16() ? bf16 : f32; }
 
 const OpDef* find_op(std::string_view name) {
   for (const OpDef* op : op_table())

@@ -84,6 +84,8 @@ class Backend {
   /// Runs an op that needs no preparation (elementwise, copies). False if this backend wants to prepare it.
   virtual bool run(const OpDef& op, const Attrs& attrs, std::span<const Tensor> inputs,
                    std::span<Tensor> outputs) = 0;
+  /// Whether products of f32 that are rounded to bf16 are faster here: see Autocast.
+  virtual bool multiplies_bf16() const { return false; }
   /// A kernel for dense inputs of these specs; empty if the backend has none for the op.
   virtual Kernel prepare(const OpDef& op, const Attrs& attrs, SpecPtrs inputs, SpecPtrs outputs) = 0;
 };

@@ -33,9 +33,6 @@ enum class Gradient : uint8_t {
   None,    ///< the output is not differentiable (comparisons, indices) and never requires gradients
 };
 
-/// Lowest precision an op may be run in under mixed precision.
-enum class Precision : uint8_t { low, f32, widest };
-
 /// What shape rules are given: each input's spec.
 using SpecPtrs = std::span<const TensorSpec* const>;
 
@@ -148,7 +145,6 @@ struct OpDef {
   std::vector<ErrorSample> (*error_samples)() = nullptr;  ///< calls that must fail, with their messages
 
   Gradient gradient = Gradient::Throws;
-  Precision precision = Precision::f32;
   uint32_t saves_inputs = ~0u;   ///< bit i: vjp reads the values of input i
   uint32_t saves_outputs = 0;    ///< bit i: vjp reads the values of output i
   uint32_t constant_inputs = 0;  ///< bit i: no gradient flows to input i; the tape refuses one that wants it

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "hebb/op/autocast.h"
 #include "hebb/ops/attention_attrs.h"
 #include "hebb/ops/creation.h"
 #include "hebb/ops/elementwise.h"
@@ -165,6 +166,7 @@ Outputs decompose_attention_grad(const Attrs& attrs, std::span<const Tensor> in)
   const auto heads = [&](int i) { return apart(in[i], a.heads); };
   const Tensor gy = heads(0), q = heads(2), k = heads(3), v = heads(4), y = heads(5);
   const Tensor &g_lse = in[1], &lse = in[6];
+  const Autocast products(a.bf16 ? bf16 : f32);
   Tensor scores = matmul(q, transpose(k)) * a.scale;
   if (a.causal) scores = where(seen(q.size(-2), k.size(-2)), scores, -kInf);
   const Tensor p = exp(scores - unsqueeze(lse, -1));
@@ -281,7 +283,7 @@ Tensor scaled_dot_product_attention(const Tensor& q, const Tensor& k, const Tens
   const double scale = o.scale.value_or(1 / std::sqrt(static_cast<double>(q.size(-1) / o.heads)));
   if (!o.mask.defined() && o.dropout == 0) {
     const Tensor in[] = {q, k, v};
-    return apply(ops::attention, AttentionAttrs{scale, o.causal, o.heads}, in)[0];
+    return apply(ops::attention, AttentionAttrs{scale, o.causal, o.heads, rounds(q)}, in)[0];
   }
   Tensor scores = matmul(apart(q, o.heads), transpose(apart(k, o.heads))) * scale;
   if (o.causal) scores = where(seen(q.size(-2), k.size(-2)), scores, -kInf);

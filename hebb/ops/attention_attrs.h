@@ -8,7 +8,8 @@ struct AttentionAttrs {
   double scale = 1;
   bool causal = false;
   int64_t heads = 1;  // side by side in each row of the operands
-  HEBB_FIELDS(scale, causal, heads)
+  bool bf16 = false;  // round what is multiplied, see Autocast
+  HEBB_FIELDS(scale, causal, heads, bf16)
 };
 
 }  // namespace hebb

@@ -73,7 +73,6 @@ struct Turned {
             .infer = infer,
             .decompose = decompose,
             .samples = samples,
-            .precision = first.precision,
             .multiply_adds = first.multiply_adds ? multiply_adds : nullptr};
   }
 };

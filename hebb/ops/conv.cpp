@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 
+#include "hebb/op/autocast.h"
 #include "hebb/ops/conv_attrs.h"
 #include "hebb/ops/creation.h"
 #include "hebb/ops/elementwise.h"
@@ -272,7 +273,6 @@ const OpDef conv2d{.name = "conv2d",
                    .reference = reference_conv,
                    .samples = conv_samples,
                    .error_samples = conv_errors,
-                   .precision = Precision::low,
                    .saves_inputs = 3,
                    .multiply_adds = conv_multiply_adds};
 
@@ -311,7 +311,6 @@ const OpDef conv2d_input_grad{
                Conv2dAttrs{.size = {0, 6}},
                "expected an output of at least 1 row, got 0"}};
     },
-    .precision = Precision::low,
     .saves_inputs = 3,
     .multiply_adds =
         [](SpecPtrs in, const Specs&, const Attrs&) {
@@ -338,7 +337,6 @@ const OpDef conv2d_weight_grad{
                {{{2, 4, 3, 2}}, {{2, 2, 7, 6}}},
                Conv2dAttrs{.stride = {2, 3}, .groups = 2, .size = {3, 2}}}};
     },
-    .precision = Precision::low,
     .saves_inputs = 3,
     .multiply_adds =
         [](SpecPtrs in, const Specs& out, const Attrs&) {
@@ -364,7 +362,8 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
                 {o.padding.top, o.padding.bottom, o.padding.left, o.padding.right},
                 {o.dilation.h, o.dilation.w},
                 o.groups,
-                {}};
+                {},
+                rounds(x)};
   if (o.padding.same) {
     HEBB_CHECK(o.stride.h == 1 && o.stride.w == 1,
                "[conv2d] expected stride 1 with padding \"same\", got {}x{}", o.stride.h, o.stride.w);
@@ -401,7 +400,8 @@ Tensor conv_transpose2d(const Tensor& x, const Tensor& weight, const Tensor& bia
                 {o.padding.h, o.padding.h - back_h, o.padding.w, o.padding.w - back_w},
                 {o.dilation.h, o.dilation.w},
                 o.groups,
-                {}};
+                {},
+                rounds(x)};
   HEBB_CHECK((o.output_padding.h < std::max(o.stride.h, o.dilation.h)) &&
                  (o.output_padding.w < std::max(o.stride.w, o.dilation.w)),
              "[conv_transpose2d] expected output_padding below stride or dilation, got {} and {}",

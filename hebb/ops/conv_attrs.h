@@ -10,7 +10,8 @@ struct Conv2dAttrs {
   std::array<int64_t, 2> dilation{1, 1};
   int64_t groups = 1;
   std::array<int64_t, 2> size{};  // of the gradients' result: height and width of the input, or of the kernel
-  HEBB_FIELDS(stride, padding, dilation, groups, size)
+  bool bf16 = false;              // round what is multiplied, see Autocast
+  HEBB_FIELDS(stride, padding, dilation, groups, size, bf16)
 };
 
 }  // namespace hebb

@@ -1,5 +1,6 @@
 #include "hebb/ops/matmul.h"
 
+#include "hebb/op/autocast.h"
 #include "hebb/ops/elementwise.h"
 #include "hebb/ops/matmul_attrs.h"
 #include "hebb/ops/op_support.h"
@@ -13,8 +14,8 @@ using namespace detail;
 
 namespace {
 
-Tensor product(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b) {
-  return apply1(ops::matmul, MatmulAttrs{trans_a, trans_b}, {a, b});
+Tensor product(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b, bool bf16) {
+  return apply1(ops::matmul, MatmulAttrs{trans_a, trans_b, bf16}, {a, b});
 }
 
 struct Sizes {
@@ -46,9 +47,13 @@ std::vector<Tensor> vjp_matmul(const VjpArgs& s) {
   const Tensor &a = s.inputs[0], &b = s.inputs[1], &g = s.grads[0];
   std::vector<Tensor> out(2);
   if (s.needs[0])
-    out[0] = sum_to(t.trans_a ? product(b, g, t.trans_b, true) : product(g, b, false, !t.trans_b), a.shape());
+    out[0] =
+        sum_to(t.trans_a ? product(b, g, t.trans_b, true, t.bf16) : product(g, b, false, !t.trans_b, t.bf16),
+               a.shape());
   if (s.needs[1])
-    out[1] = sum_to(t.trans_b ? product(g, a, true, t.trans_a) : product(a, g, !t.trans_a, false), b.shape());
+    out[1] =
+        sum_to(t.trans_b ? product(g, a, true, t.trans_a, t.bf16) : product(a, g, !t.trans_a, false, t.bf16),
+               b.shape());
   return out;
 }
 
@@ -153,7 +158,6 @@ const OpDef matmul{
                MatmulAttrs{},
                "expected operands of one type, got f32 and f64"}};
     },
-    .precision = Precision::low,
     .saves_inputs = 3,
     .multiply_adds =
         [](SpecPtrs in, const Specs& out, const Attrs& attrs) {
@@ -168,35 +172,36 @@ const OpDef linear{
     .infer = infer_linear,
     .vjp = [](const VjpArgs& s) -> std::vector<Tensor> {
       const Tensor g = rows(s.grads[0]);
+      const bool low = s.attrs.as<ProductAttrs>().bf16;
       std::vector<Tensor> out(s.inputs.size());
-      if (s.needs[0]) out[0] = hebb::reshape(product(g, s.inputs[1], false, false), s.inputs[0].shape());
-      if (s.needs[1]) out[1] = product(g, rows(s.inputs[0]), true, false);
+      if (s.needs[0]) out[0] = hebb::reshape(product(g, s.inputs[1], false, false, low), s.inputs[0].shape());
+      if (s.needs[1]) out[1] = product(g, rows(s.inputs[0]), true, false, low);
       if (s.inputs.size() == 3 && s.needs[2]) out[2] = hebb::sum(g, {0});
       return out;
     },
     .jvp = [](const JvpArgs& s) -> Outputs {
       Tensor y;
       auto add_up = [&y](const Tensor& t) { y = y.defined() ? y + t : t; };
-      if (s.tangents[0].defined()) add_up(hebb::linear(s.tangents[0], s.inputs[1]));
-      if (s.tangents[1].defined()) add_up(hebb::linear(s.inputs[0], s.tangents[1]));
+      if (s.tangents[0].defined()) add_up(apply1(linear, s.attrs, {s.tangents[0], s.inputs[1]}));
+      if (s.tangents[1].defined()) add_up(apply1(linear, s.attrs, {s.inputs[0], s.tangents[1]}));
       if (s.inputs.size() == 3 && s.tangents[2].defined())
         add_up(hebb::expand(s.tangents[2], s.outputs[0].shape()));
       return y;
     },
     .reference = reference_linear,
     .samples = []() -> std::vector<Sample> {
-      return {{"bias", {{{6, 5}}, {{4, 5}}, {{4}}}, NoAttrs{}},
-              {"plain", {{{3, 5}}, {{4, 5}}}, NoAttrs{}},
-              {"1d", {{{5}}, {{4, 5}}, {{4}}}, NoAttrs{}},
-              {"3d", {{{2, 3, 5}}, {{4, 5}}, {{4}}}, NoAttrs{}},
-              {"empty", {{{0, 5}}, {{4, 5}}, {{4}}}, NoAttrs{}}};
+      return {{"bias", {{{6, 5}}, {{4, 5}}, {{4}}}, ProductAttrs{}},
+              {"plain", {{{3, 5}}, {{4, 5}}}, ProductAttrs{}},
+              {"1d", {{{5}}, {{4, 5}}, {{4}}}, ProductAttrs{}},
+              {"3d", {{{2, 3, 5}}, {{4, 5}}, {{4}}}, ProductAttrs{}},
+              {"empty", {{{0, 5}}, {{4, 5}}, {{4}}}, ProductAttrs{}}};
     },
     .error_samples = []() -> std::vector<ErrorSample> {
-      return {{{{{6, 5}}, {{4, 3}}}, NoAttrs{}, "expected an input with 3 features (weight 4x3), got 6x5"},
-              {{{{6, 5}}, {{5}}}, NoAttrs{}, "expected a weight of 2 dimensions [out, in], got 5"},
-              {{{{6, 5}}, {{4, 5}}, {{5}}}, NoAttrs{}, "expected a bias of shape 4 (weight 4x5), got 5"}};
+      return {
+          {{{{6, 5}}, {{4, 3}}}, ProductAttrs{}, "expected an input with 3 features (weight 4x3), got 6x5"},
+          {{{{6, 5}}, {{5}}}, ProductAttrs{}, "expected a weight of 2 dimensions [out, in], got 5"},
+          {{{{6, 5}}, {{4, 5}}, {{5}}}, ProductAttrs{}, "expected a bias of shape 4 (weight 4x5), got 5"}};
     },
-    .precision = Precision::low,
     .saves_inputs = 3,
     .multiply_adds = [](SpecPtrs in, const Specs& out,
                         const Attrs&) { return out[0].shape.numel() * in[1]->shape[1]; }};
@@ -216,12 +221,13 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
     return is_contiguous(shape, strides) ? std::optional(transpose(t)) : std::nullopt;
   };
   const auto ta = beneath(a), tb = beneath(b);
-  return product(ta ? *ta : a, tb ? *tb : b, ta.has_value(), tb.has_value());
+  return product(ta ? *ta : a, tb ? *tb : b, ta.has_value(), tb.has_value(), rounds(a));
 }
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  return bias.defined() ? apply1(ops::linear, NoAttrs{}, {x, weight, bias})
-                        : apply1(ops::linear, NoAttrs{}, {x, weight});
+  const ProductAttrs attrs{rounds(x)};
+  return bias.defined() ? apply1(ops::linear, attrs, {x, weight, bias})
+                        : apply1(ops::linear, attrs, {x, weight});
 }
 
 }  // namespace hebb

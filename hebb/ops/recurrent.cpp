@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "hebb/op/autocast.h"
 #include "hebb/ops/elementwise.h"
 #include "hebb/ops/join.h"
 #include "hebb/ops/matmul.h"
@@ -101,7 +102,8 @@ void reference_lstm_grad(const ReferenceArgs& s) {
   store(s.outputs[2], gc);
 }
 
-Outputs decompose_lstm_grad(const Attrs&, std::span<const Tensor> in) {
+Outputs decompose_lstm_grad(const Attrs& attrs, std::span<const Tensor> in) {
+  const Autocast products(attrs.as<ProductAttrs>().bf16 ? bf16 : f32);
   const Extents e(in[6].shape());
   std::vector<Tensor> steps;
   Tensor gh, gc;
@@ -147,32 +149,33 @@ const OpDef lstm{
       if (!s.needs[1]) return {g[0], {}, g[1], g[2]};
       const Extents e(s.outputs[2].shape());
       const Tensor before = hebb::cat({unsqueeze(h, 0), narrow(s.outputs[0], 0, 0, e.steps - 1)});
+      const Autocast low(s.attrs.as<ProductAttrs>().bf16 ? bf16 : f32);
       const Tensor gw = hebb::matmul(transpose(flatten(g[0], 0, 1)), flatten(before, 0, 1));
       return {g[0], gw, g[1], g[2]};
     },
     .reference = reference_lstm,
     .samples = []() -> std::vector<Sample> {
-      return {{"steps", {{{3, 2, 20}}, {{20, 5}}, {{2, 5}}, {{2, 5}}}, NoAttrs{}},
-              {"one", {{{1, 3, 8}}, {{8, 2}}, {{3, 2}}, {{3, 2}}}, NoAttrs{}},
-              {"empty", {{{2, 0, 8}}, {{8, 2}}, {{0, 2}}, {{0, 2}}}, NoAttrs{}}};
+      return {{"steps", {{{3, 2, 20}}, {{20, 5}}, {{2, 5}}, {{2, 5}}}, ProductAttrs{}},
+              {"one", {{{1, 3, 8}}, {{8, 2}}, {{3, 2}}, {{3, 2}}}, ProductAttrs{}},
+              {"empty", {{{2, 0, 8}}, {{8, 2}}, {{0, 2}}, {{0, 2}}}, ProductAttrs{}}};
     },
     .error_samples = []() -> std::vector<ErrorSample> {
       return {{{{{2, 3}}, {{8, 2}}, {{3, 2}}, {{3, 2}}},
-               NoAttrs{},
+               ProductAttrs{},
                "expected gates of shape [steps, batch, 4 hidden]"},
-              {{{{2, 3, 6}}, {{8, 2}}, {{3, 2}}, {{3, 2}}}, NoAttrs{}, "of one step or more, got 2x3x6"},
-              {{{{0, 3, 8}}, {{8, 2}}, {{3, 2}}, {{3, 2}}}, NoAttrs{}, "of one step or more, got 0x3x8"},
+              {{{{2, 3, 6}}, {{8, 2}}, {{3, 2}}, {{3, 2}}}, ProductAttrs{}, "of one step or more, got 2x3x6"},
+              {{{{0, 3, 8}}, {{8, 2}}, {{3, 2}}, {{3, 2}}}, ProductAttrs{}, "of one step or more, got 0x3x8"},
               {{{{2, 3, 8}}, {{2, 8}}, {{3, 2}}, {{3, 2}}},
-               NoAttrs{},
+               ProductAttrs{},
                "expected a weight of shape 8x2 (gates 2x3x8), got 2x8"},
               {{{{2, 3, 8}}, {{8, 2}}, {{3, 2}}, {{2, 2}}},
-               NoAttrs{},
+               ProductAttrs{},
                "expected a state of shape 3x2 (gates 2x3x8), got 2x2"},
               {{{{2, 3, 8}, 0, 5, i64}, {{8, 2}}, {{3, 2}}, {{3, 2}}},
-               NoAttrs{},
+               ProductAttrs{},
                "expected gates of a floating type, got i64"},
               {{{{2, 3, 8}}, {{8, 2}, -2, 2, f64}, {{3, 2}}, {{3, 2}}},
-               NoAttrs{},
+               ProductAttrs{},
                "expected operands of one type, got f32 and f64"}};
     },
     .saves_inputs = 0b1110,
@@ -199,23 +202,24 @@ const OpDef lstm_grad{
     .reference = reference_lstm_grad,
     .samples = []() -> std::vector<Sample> {
       const SampleInput states{{3, 2, 5}}, gates{{3, 2, 20}, 0.1, 0.9};
-      return {{"steps", {states, states, {{3, 2, 20}}, {{20, 5}}, {{2, 5}}, states, gates}, NoAttrs{}}};
+      return {{"steps", {states, states, {{3, 2, 20}}, {{20, 5}}, {{2, 5}}, states, gates}, ProductAttrs{}}};
     },
     .error_samples = []() -> std::vector<ErrorSample> {
       const SampleInput states{{2, 3, 2}}, gates{{2, 3, 8}}, w{{8, 2}}, state{{3, 2}};
-      return {{{states, states, gates, w, state, states, {{2, 8}}}, NoAttrs{}, "expected gates of shape"},
-              {{states, state, gates, w, state, states, gates},
-               NoAttrs{},
-               "expected states of all steps of shape 2x3x2 (gates 2x3x8), got 3x2"},
-              {{states, states, states, w, state, states, gates},
-               NoAttrs{},
-               "expected a gradient of the gates of shape 2x3x8 (gates 2x3x8), got 2x3x2"},
-              {{states, states, gates, state, state, states, gates},
-               NoAttrs{},
-               "expected a weight of shape 8x2 (gates 2x3x8), got 3x2"},
-              {{states, states, gates, w, states, states, gates},
-               NoAttrs{},
-               "expected a state of shape 3x2 (gates 2x3x8), got 2x3x2"}};
+      return {
+          {{states, states, gates, w, state, states, {{2, 8}}}, ProductAttrs{}, "expected gates of shape"},
+          {{states, state, gates, w, state, states, gates},
+           ProductAttrs{},
+           "expected states of all steps of shape 2x3x2 (gates 2x3x8), got 3x2"},
+          {{states, states, states, w, state, states, gates},
+           ProductAttrs{},
+           "expected a gradient of the gates of shape 2x3x8 (gates 2x3x8), got 2x3x2"},
+          {{states, states, gates, state, state, states, gates},
+           ProductAttrs{},
+           "expected a weight of shape 8x2 (gates 2x3x8), got 3x2"},
+          {{states, states, gates, w, states, states, gates},
+           ProductAttrs{},
+           "expected a state of shape 3x2 (gates 2x3x8), got 2x3x2"}};
     },
     .multiply_adds = [](SpecPtrs in, const Specs&,
                         const Attrs&) { return in[6]->shape[0] * in[6]->shape[1] * in[3]->shape.numel(); }};
@@ -227,7 +231,7 @@ LstmSequence lstm(const Tensor& x, const Tensor& h, const Tensor& c, const Tenso
   HEBB_CHECK(x.ndim() == 3, "[lstm] expected a sequence [steps, batch, features], got {}", x.shape().str());
   const Tensor bias = b_ih.defined() && b_hh.defined() ? b_ih + b_hh : b_ih.defined() ? b_ih : b_hh;
   const Tensor in[] = {linear(x, w_ih, bias), w_hh, h, c};
-  const Outputs y = apply(ops::lstm, NoAttrs{}, in);
+  const Outputs y = apply(ops::lstm, ProductAttrs{rounds(x)}, in);
   return {y[0], select(y[0], 0, -1), select(y[1], 0, -1)};
 }
 

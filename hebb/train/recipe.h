@@ -80,6 +80,7 @@ struct Recipe {
     int64_t early_stopping = 0;      ///< epochs without a better one after which training ends; 0: never
     double checkpoint_seconds = 10;  ///< time between two checkpoints within an epoch
     bool compile = true;             ///< steps run as compiled functions
+    std::string precision = "f32";   ///< or "bf16": products round what they multiply, see Autocast
   } train;                           ///< the section [train]
 
   /// A built-in recipe by name, or a TOML file. Checked but for the shapes, which build() infers. Throws

@@ -36,7 +36,8 @@ std::vector<Field> fields_of(Recipe::Train& t) {
           {"clip_norm", &t.clip_norm, "a number of at least 0", not_negative},
           {"early_stopping", &t.early_stopping, "a whole number of epochs, 0 for never", not_negative},
           {"checkpoint_seconds", &t.checkpoint_seconds, "a number of at least 0", not_negative},
-          {"compile", &t.compile, "true or false"}};
+          {"compile", &t.compile, "true or false"},
+          {"precision", &t.precision, "\"f32\" or \"bf16\""}};
 }
 
 std::string layer_key(size_t index) { return fmt::format("model.layer[{}]", index); }
@@ -239,6 +240,9 @@ void Recipe::check() const {
     fail_at(*this, "schedule.type", "expected a type" + expected_one_of("", optim::scheduler_names()));
   for (const char* section : {"loss", "optimizer", "schedule"}) check_section(*this, section);
   check_data(*this);
+  if (train.precision != "f32" && train.precision != "bf16")
+    fail_at(*this, "train.precision",
+            fmt::format("expected \"f32\" or \"bf16\", found \"{}\"", train.precision));
   Recipe copy = *this;
   for (const auto& [section, fields] :
        {std::pair("data", fields_of(copy.data)), std::pair("train", fields_of(copy.train))})

@@ -255,7 +255,8 @@ RunResult train(const Recipe& recipe, const RunOptions& given) {
                    .task = task,
                    .clip_norm = recipe.train.clip_norm,
                    .schedule_each_step = recipe.schedule_each_step(),
-                   .compile = recipe.train.compile});
+                   .compile = recipe.train.compile,
+                   .precision = recipe.train.precision == "bf16" ? bf16 : f32});
   trainer.set_scheduler(scheduler.get());
   if (goes_on) load_checkpoint(folder.last(), trainer);
 

@@ -5,6 +5,7 @@
 
 #include "hebb/autograd/grad.h"
 #include "hebb/core/check.h"
+#include "hebb/op/autocast.h"
 #include "hebb/ops/elementwise.h"
 #include "hebb/ops/join.h"
 #include "hebb/ops/minmax.h"
@@ -25,6 +26,14 @@ int64_t count_correct(const Tensor& output, const Tensor& target, Task task) {
   for (size_t i = 0; i < predicted.size() && i < wanted.size(); ++i) n += predicted[i] == wanted[i];
   return n;
 }
+
+// Rounds products while it lives if the options say so. An Autocast around the trainer holds, too.
+struct Products {
+  std::optional<Autocast> autocast;
+  explicit Products(DType precision) {
+    if (precision != f32) autocast.emplace(precision);
+  }
+};
 
 bool better(const EpochLog& a, const EpochLog& b) {
   if (!std::isnan(a.val_loss)) {
@@ -56,6 +65,10 @@ Trainer::Trainer(nn::Module& net, ForwardFn forward, LossFn loss, optim::Optimiz
   HEBB_CHECK(options_.epochs >= 0, "[Trainer] expected at least 0 epochs, got {}", options_.epochs);
   HEBB_CHECK(options_.clip_norm >= 0, "[Trainer] expected a clip_norm of at least 0, got {}",
              options_.clip_norm);
+  const Autocast products(options_.precision);
+  if (autocast_dtype() != options_.precision)
+    std::fprintf(stderr,
+                 "hebb: this processor has no products of bf16 that hebb uses: training runs in f32\n");
 }
 
 Trainer::Step Trainer::make_step(const char* name, Step::Fn fn, std::vector<CompiledState> state) const {
@@ -101,6 +114,7 @@ void Trainer::set_scheduler(optim::LRScheduler* scheduler) {
 }
 
 bool Trainer::fit(data::DataLoader& train, data::DataLoader* val) {
+  const Products products(options_.precision);
   stop_ = interrupt_ = in_epoch_ = false;
   steps_of_fit_ = 0;
   train_loader_ = &train;
@@ -203,6 +217,7 @@ void Trainer::finish_epoch(data::DataLoader& train, data::DataLoader* val) {
 
 Metrics Trainer::evaluate(data::DataLoader& loader) {
   expect_other_loader(loader, "evaluate");
+  const Products products(options_.precision);
   const NoGrad no_grad;
   const nn::EvalScope eval(net_);
   notify(&Callback::on_evaluate_begin);
@@ -237,6 +252,7 @@ Metrics Trainer::evaluate(data::DataLoader& loader) {
 
 Tensor Trainer::predict(data::DataLoader& loader) {
   expect_other_loader(loader, "predict");
+  const Products products(options_.precision);
   const NoGrad no_grad;
   const nn::EvalScope eval(net_);
   notify(&Callback::on_predict_begin);

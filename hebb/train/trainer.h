@@ -71,6 +71,9 @@ struct TrainerOptions {
   /// at again as each epoch begins, and after 1, 2, 4, 8, … steps: where they change within an epoch, the
   /// rest of the run goes op by op. Gradients of a compiled step are not kept.
   bool compile = true;
+  /// bf16: products of training, evaluation and prediction round what they multiply, see Autocast. Where the
+  /// processor has no such products they run in f32, after a message on stderr.
+  DType precision = f32;
   std::vector<Tensor> state = {};  ///< what loss and forward read or assign beside the network's own
 };
 

@@ -13,6 +13,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "hebb/core/dtype.h"
 #include "hebb/core/parallel.h"
 #include "tests/backend/targets.h"
 
@@ -48,13 +49,14 @@ struct Case {
   int64_t m, n, k;
   bool trans_a = false, trans_b = false, accumulate = false, row_bias = false, col_bias = false;
   int64_t extra = 0;
+  bool bf16 = false;
 };
 
 std::string name(const Case& c) {
   return std::to_string(c.m) + "x" + std::to_string(c.n) + "x" + std::to_string(c.k) +
          (c.trans_a ? " At" : "") + (c.trans_b ? " Bt" : "") + (c.accumulate ? " accumulate" : "") +
          (c.row_bias ? " row_bias" : "") + (c.col_bias ? " col_bias" : "") + " extra " +
-         std::to_string(c.extra);
+         std::to_string(c.extra) + (c.bf16 ? " bf16" : "");
 }
 
 /// Checks at most `samples` elements of one product against the sum, and that gemm() gives the same bits as
@@ -79,11 +81,26 @@ void check(const Case& c, int64_t samples = 1 << 20, const std::vector<int>& thr
             .ldc = before.stride,
             .accumulate = c.accumulate,
             .row_bias = c.row_bias ? row_bias.data.data() : nullptr,
-            .col_bias = c.col_bias ? col_bias.data.data() : nullptr};
+            .col_bias = c.col_bias ? col_bias.data.data() : nullptr,
+            .bf16 = c.bf16};
 
   Matrix<T> result = before;
   g.c = result.data.data();
   gemm_serial(g);
+  if (c.k > 0 && c.m > 0 && c.n > 0) {
+    std::vector<T> packed(static_cast<size_t>(packed_b_size<T>(c.n, c.k)));
+    pack_b_whole(g, packed.data());
+    Gemm<T> other = g;
+    Matrix<T> from_packed = before;
+    other.b_packed = packed.data();
+    other.b = nullptr;
+    other.c = from_packed.data.data();
+    gemm_serial(other);
+    // (A small product of f32 is not rounded, one of a packed B is.)
+    if (!c.bf16 || c.m * c.n * c.k > 40000) {
+      EXPECT_EQ(0, std::memcmp(result.data.data(), from_packed.data.data(), result.data.size() * sizeof(T)));
+    }
+  }
   for (const int threads : thread_counts) {
     set_num_threads(threads);
     Matrix<T> other = before;
@@ -94,11 +111,15 @@ void check(const Case& c, int64_t samples = 1 << 20, const std::vector<int>& thr
         << threads << " threads";
   }
 
+  const bool rounded = c.bf16 && multiplies_bf16() && c.m * c.n * c.k > 40000;
+  const auto factor = [&](T v) {
+    return Wide<T>(rounded ? static_cast<float>(BFloat16(static_cast<float>(v))) : v);
+  };
   const auto check_element = [&](int64_t i, int64_t j) {
     Wide<T> sum = 0, magnitude = 0;
     const auto add = [&](Wide<T> v) { sum += v, magnitude += std::abs(v); };
     for (int64_t k = 0; k < c.k; ++k) {
-      add(Wide<T>(c.trans_a ? a.at(k, i) : a.at(i, k)) * Wide<T>(c.trans_b ? b.at(j, k) : b.at(k, j)));
+      add(factor(c.trans_a ? a.at(k, i) : a.at(i, k)) * factor(c.trans_b ? b.at(j, k) : b.at(k, j)));
     }
     if (c.accumulate) add(before.at(i, j));
     if (c.row_bias) add(row_bias.at(0, i));
@@ -173,6 +194,24 @@ TYPED_TEST(GemmTest, MatchesTheTripleLoopForLargeSizes) {
         check<TypeParam>(
             {m, n, k, (options & 1) != 0, (options & 2) != 0, extras, extras, extras, extras ? 5 : 0}, 100,
             {1, 2, 3, 5});
+      }
+    }
+  });
+}
+
+TEST(Gemm, FactorsRoundedToBf16) {
+  if (!multiplies_bf16()) GTEST_SKIP() << "this processor has no products of bf16 (AVX512-BF16)";
+  // Odd sums, tails of vectors and of tiles, several blocks of k.
+  constexpr int64_t kShapes[][3] = {{48, 32, 32},   {33, 47, 29},    {65, 15, 259},
+                                    {29, 97, 1201}, {257, 48, 31},   {24, 160, 34},
+                                    {500, 130, 7},  {600, 200, 700}, {3, 2100, 1100}};
+  for_each_target([&] {
+    for (const auto& [m, n, k] : kShapes) {
+      for (unsigned options = 0; options < 8; options += kStep) {
+        const bool extras = (options & 4) != 0;
+        check<float>(
+            {m, n, k, (options & 1) != 0, (options & 2) != 0, extras, extras, extras, extras ? 3 : 0, true},
+            200, {1, 2, 3, 5});
       }
     }
   });

@@ -129,6 +129,19 @@ TEST_F(Bench, TakesTheBatchGiven) {
   EXPECT_THAT(error("bench playground-mlp --init x.npy"), HasSubstr("x.npy"));
 }
 
+TEST_F(Bench, Bf16) {
+  // Where the processor has no such products it says so, and runs f32.
+  const auto run = ok("bench mlp-mnist-b128 --seconds 0 --precision bf16 --losses 2 --json");
+  const auto low = run.json(), full = ok("bench mlp-mnist-b128 --seconds 0 --losses 2 --json").json();
+  EXPECT_EQ(full["precision"], "f32");
+  const bool rounds = low["precision"] == "bf16";
+  EXPECT_THAT(run.err, rounds ? testing::Matcher<std::string>(testing::IsEmpty())
+                              : HasSubstr("this processor has no products of bf16"));
+  EXPECT_EQ(low["losses"] != full["losses"], rounds);
+  for (int i = 0; i < 2; ++i)
+    EXPECT_NEAR(low["losses"][i].get<double>(), full["losses"][i].get<double>(), 2e-2);
+}
+
 TEST_F(Bench, SaysWhatThereIs) {
   EXPECT_THAT(ok("bench lenet-b64 --seconds 0 --threads 1").out,
               AllOf(HasSubstr("lenet-b64 f32 compiled training step, batch 64, 1 thread: median"),
@@ -136,7 +149,7 @@ TEST_F(Bench, SaysWhatThereIs) {
   EXPECT_THAT(error("bench lenet", 2), HasSubstr("playground-mlp, mlp-mnist-b128, lenet-b64"));
   error("bench lenet-b64 --infer --losses 2", 2);
   error("bench lenet-b64 --batch 0", 2);
-  error("bench lenet-b64 --precision bf16", 2);
+  error("bench lenet-b64 --precision f16", 2);
 }
 
 }  // namespace

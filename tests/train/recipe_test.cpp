@@ -163,6 +163,17 @@ TEST(Recipe, EverySectionButTheModelHasDefaults) {
   EXPECT_EQ(r.train.checkpoint_seconds, 10);
 }
 
+TEST(Recipe, Precision) {
+  Recipe r = Recipe::load("lenet5");
+  EXPECT_EQ(r.train.precision, "f32");
+  r.set("train.precision", "\"bf16\"");
+  r.check();
+  EXPECT_EQ(r.train.precision, "bf16");
+  r.set("train.precision", "\"f16\"");
+  EXPECT_THAT(test_support::error_of([&] { r.check(); }),
+              testing::HasSubstr("expected \"f32\" or \"bf16\", found \"f16\""));
+}
+
 TEST(Recipe, WritesBackWhatItRead) {
   for (const auto& [name, line] : train::builtin_recipes()) {
     const std::string text = Recipe::load(name).to_toml();
@@ -354,7 +365,7 @@ TEST(Recipe, SetRefusesWhatAFileMayNotHold) {
   EXPECT_EQ(
       set_error(r, "train.epoch", "3"),
       "--set: train.epoch: unknown key, did you mean 'epochs'? expected one of: epochs, batch_size, seed, "
-      "shuffle, clip_norm, early_stopping, checkpoint_seconds, compile");
+      "shuffle, clip_norm, early_stopping, checkpoint_seconds, compile, precision");
   EXPECT_EQ(set_error(r, "train.batch_size", "0"),
             "--set: train.batch_size: expected a whole number of at least 1, found 0");
   EXPECT_THAT(set_error(r, "optimiser.lr", "1"), HasSubstr("did you mean 'optimizer'?"));

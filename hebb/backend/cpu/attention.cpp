@@ -110,7 +110,7 @@ constexpr int64_t kQueries = 48;  // of a block
 struct Heads {
   int64_t count, row, queries, keys, e, v;
   double scale;
-  bool causal;
+  bool causal, bf16;
   Heads(const AttentionAttrs& a, const Shape& q, const Shape& values)
       : count(a.heads),
         row(a.heads),
@@ -119,7 +119,8 @@ struct Heads {
         e(q.back() / a.heads),
         v(values.back() / a.heads),
         scale(a.scale),
-        causal(a.causal) {
+        causal(a.causal),
+        bf16(a.bf16) {
     for (int d = 0; d < q.ndim() - 2; ++d) count *= q[d];
   }
   /// Line i of a head, of `lines` lines of `width` elements.
@@ -153,7 +154,8 @@ void forward(const Heads& h, const T* q, const T* k, const T* v, T* y, T* lse) {
                           .ldb = h.row * h.e,
                           .trans_b = true,
                           .c = scores,
-                          .ldc = keys});
+                          .ldc = keys,
+                          .bf16 = h.bf16});
           for (int64_t i = 0; i < rows; ++i) {
             const int64_t n = h.seen(first + i);
             lse[row + i] = kernel.weights_line(scores + i * keys, n, static_cast<T>(h.scale));
@@ -167,7 +169,8 @@ void forward(const Heads& h, const T* q, const T* k, const T* v, T* y, T* lse) {
                           .b = h.at(v, head, 0, h.keys, h.v),
                           .ldb = h.row * h.v,
                           .c = h.at(y, head, first, h.queries, h.v),
-                          .ldc = h.row * h.v});
+                          .ldc = h.row * h.v,
+                          .bf16 = h.bf16});
         }
       });
 }
@@ -203,7 +206,8 @@ void backward(const Heads& h, const T* gy, const T* g_lse, const T* q, const T* 
                             .ldb = lde,
                             .trans_b = true,
                             .c = weights,
-                            .ldc = keys});
+                            .ldc = keys,
+                            .bf16 = h.bf16});
             gemm_serial<T>({.m = rows,
                             .n = keys,
                             .k = h.v,
@@ -213,7 +217,8 @@ void backward(const Heads& h, const T* gy, const T* g_lse, const T* q, const T* 
                             .ldb = ldv,
                             .trans_b = true,
                             .c = gradients,
-                            .ldc = keys});
+                            .ldc = keys,
+                            .bf16 = h.bf16});
             for (int64_t i = 0; i < rows; ++i) {
               const int64_t n = h.seen(first + i);
               const T mean = kernel.dot(block_gy + i * ldv, block_y + i * ldv, h.v) - g_lse[row + i];
@@ -230,7 +235,8 @@ void backward(const Heads& h, const T* gy, const T* g_lse, const T* q, const T* 
                             .b = head_k,
                             .ldb = lde,
                             .c = h.at(gq, head, first, h.queries, h.e),
-                            .ldc = lde});
+                            .ldc = lde,
+                            .bf16 = h.bf16});
             gemm_serial<T>({.m = keys,
                             .n = h.e,
                             .k = rows,
@@ -241,7 +247,8 @@ void backward(const Heads& h, const T* gy, const T* g_lse, const T* q, const T* 
                             .ldb = lde,
                             .c = head_gk,
                             .ldc = lde,
-                            .accumulate = true});
+                            .accumulate = true,
+                            .bf16 = h.bf16});
             gemm_serial<T>({.m = keys,
                             .n = h.v,
                             .k = rows,
@@ -252,7 +259,8 @@ void backward(const Heads& h, const T* gy, const T* g_lse, const T* q, const T* 
                             .ldb = ldv,
                             .c = head_gv,
                             .ldc = ldv,
-                            .accumulate = true});
+                            .accumulate = true,
+                            .bf16 = h.bf16});
           }
         }
       });

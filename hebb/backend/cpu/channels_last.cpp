@@ -83,7 +83,7 @@ Kernel prepare_to_nchw(const Attrs&, SpecPtrs in, SpecPtrs) {
 ConvShape conv_shape(const Conv2dAttrs& a, const Shape& x, const Shape& w, const Shape& y) {
   return {x[0],         x[3],          x[1],          x[2],        y[3],        y[1],
           y[2],         w[2],          w[3],          a.stride[0], a.stride[1], a.padding[0],
-          a.padding[2], a.dilation[0], a.dilation[1], 1,           true};
+          a.padding[2], a.dilation[0], a.dilation[1], 1,           true,        a.bf16};
 }
 /// Whether last_forward() and its kin can be called: an empty sum is not theirs.
 bool served(const Conv2dAttrs& a, SpecPtrs in, SpecPtrs out) {

@@ -4,6 +4,7 @@
 #include "hebb/backend/cpu/kernels.h"
 #include "hebb/backend/cpu/steady.h"
 #include "hebb/core/parallel.h"
+#include "hebb/op/autocast.h"
 #include "hebb/ops/conv_attrs.h"
 #include "hebb/ops/matmul_attrs.h"
 #include "hebb/ops/op_support.h"
@@ -20,10 +21,10 @@ Kernel for_float(DType t, F&& fn) {
   return {};
 }
 
-Kernel prepare_linear(const Attrs&, SpecPtrs in, SpecPtrs) {
+Kernel prepare_linear(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
   const int64_t k = in[1]->shape[1], n = in[1]->shape[0], m = in[0]->shape.numel() / std::max<int64_t>(1, k);
   if (k == 0) return {};
-  const bool bias = in.size() == 3;
+  const bool bias = in.size() == 3, low = attrs.as<detail::ProductAttrs>().bf16;
   return for_float(in[0]->dtype, [&]<class T>(T) -> Kernel {
     return [=, packed = Steady<T>()](ExecContext& context, const void* const* x, void* const* y) {
       Gemm<T> g{.m = m,
@@ -36,7 +37,8 @@ Kernel prepare_linear(const Attrs&, SpecPtrs in, SpecPtrs) {
                 .trans_b = true,
                 .c = static_cast<T*>(y[0]),
                 .ldc = n,
-                .col_bias = bias ? static_cast<const T*>(x[2]) : nullptr};
+                .col_bias = bias ? static_cast<const T*>(x[2]) : nullptr,
+                .bf16 = low};
       g.b_packed = packed.of(
           context, 1, [&] { return packed_b_size<T>(n, k); }, [&](T* out) { pack_b_whole(g, out); });
       gemm(g);
@@ -69,7 +71,8 @@ Kernel prepare_matmul(const Attrs& attrs, SpecPtrs in, SpecPtrs out) {
                        .ldb = ldb,
                        .trans_b = t.trans_b,
                        .c = static_cast<T*>(to[0]) + i * m * n,
-                       .ldc = n};
+                       .ldc = n,
+                       .bf16 = t.bf16};
       };
       const auto count = static_cast<int64_t>(batch.size());
       if (count < 2 * context.threads) {
@@ -85,8 +88,9 @@ Kernel prepare_matmul(const Attrs& attrs, SpecPtrs in, SpecPtrs out) {
 }
 
 ConvShape conv_shape(const Conv2dAttrs& a, const Shape& x, const Shape& w, const Shape& y) {
-  return {x[0], x[1],        x[2],        x[3],         y[1],         y[2],          y[3],          w[2],
-          w[3], a.stride[0], a.stride[1], a.padding[0], a.padding[2], a.dilation[0], a.dilation[1], a.groups};
+  return {x[0],         x[1],          x[2],          x[3],        y[1],        y[2],
+          y[3],         w[2],          w[3],          a.stride[0], a.stride[1], a.padding[0],
+          a.padding[2], a.dilation[0], a.dilation[1], a.groups,    false,       a.bf16};
 }
 
 Kernel prepare_conv(const Attrs& attrs, SpecPtrs in, SpecPtrs out) {

@@ -290,7 +290,8 @@ void conv2d_forward(const ConvShape& s, const T* x, const T* w, const T* bias, T
               .b = nullptr,
               .ldb = in_place ? z.in_plane : stride,
               .c = c,
-              .ldc = block.images == 1 ? z.pixels : stride};
+              .ldc = block.images == 1 ? z.pixels : stride,
+              .bf16 = s.bf16};
     for (int64_t c0 = 0; c0 == 0 || c0 < z.group_in; c0 += channels) {
       const int64_t c1 = std::min(c0 + channels, z.group_in);
       if (in_place) {
@@ -370,7 +371,8 @@ void conv2d_input_grad(const ConvShape& s, const T* gy, const T* w, T* gx) {
                           .b = b,
                           .ldb = gy_stride,
                           .c = c,
-                          .ldc = in_place ? z.in_plane : stride});
+                          .ldc = in_place ? z.in_plane : stride,
+                          .bf16 = s.bf16});
       if (!in_place) kernel.scatter_columns(s, planes, block, c1 - c0, c, stride, padded);
     }
     if (in_place) return;
@@ -445,7 +447,8 @@ void conv2d_weight_grad(const ConvShape& s, const T* gy, const T* x, T* gw) {
                 .trans_b = true,
                 .c = sum + c0 * z.taps,
                 .ldc = z.depth,
-                .accumulate = j > begin};
+                .accumulate = j > begin,
+                .bf16 = s.bf16};
       if (transposed) {
         std::swap(g.m, g.n);
         std::swap(g.a, g.b);

@@ -62,7 +62,8 @@ Gemm<float> forward_product(const ConvShape& s, const float* x, const float* by_
           .trans_b = true,
           .c = y,
           .ldc = s.out_channels,
-          .col_bias = bias};
+          .col_bias = bias,
+          .bf16 = s.bf16};
 }
 const float* weights_by_tap(const ConvShape& s, const float* w) {
   if (s.kernel_h * s.kernel_w == 1) return w;
@@ -99,7 +100,8 @@ void tiling_input_grad(const ConvShape& s, const float* gy, const float* w, floa
                 .b = nullptr,
                 .ldb = run,
                 .c = nullptr,
-                .ldc = run};
+                .ldc = run,
+                .bf16 = s.bf16};
   for (int64_t h = 0; h < s.kernel_h; ++h) {
     g.b = lines + h * outs * run;
     pack_b_whole(g, packed + h * size);
@@ -150,7 +152,8 @@ void last_input_grad(const ConvShape& s, const float* gy, const float* w, float*
                 .b = w,
                 .ldb = channels,
                 .c = gx,
-                .ldc = channels};
+                .ldc = channels,
+                .bf16 = s.bf16};
   if (is_pointwise(s)) return gemm(g);
   if (is_tiling(s)) return tiling_input_grad(s, gy, w, gx);
   const bool whole = s.stride_h == 1 && s.stride_w == 1;  // one phase: its rows are gx itself
@@ -211,7 +214,8 @@ void last_weight_grad(const ConvShape& s, const float* gy, const float* x, float
                 .b = x,
                 .ldb = s.in_channels,
                 .c = gw,
-                .ldc = depth};
+                .ldc = depth,
+                .bf16 = s.bf16};
   if (is_pointwise(s)) return gemm(g);
   const Columns columns(s, x);
   g.b_rows = &columns.rows;

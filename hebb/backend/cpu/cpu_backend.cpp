@@ -5,6 +5,7 @@
 #include <fstream>
 #include <unordered_map>
 
+#include "hebb/backend/cpu/gemm.h"
 #include "hebb/backend/cpu/kernels.h"
 #include "hebb/core/check.h"
 
@@ -21,6 +22,7 @@ class CpuBackend final : public Backend {
       for (const cpu::KernelEntry& e : family) kernels_[e.op] = e.prepare;
   }
   std::string_view name() const override { return "cpu"; }
+  bool multiplies_bf16() const override { return cpu::multiplies_bf16(); }
 
   bool run(const OpDef& op, const Attrs& attrs, std::span<const Tensor> inputs,
            std::span<Tensor> outputs) override {

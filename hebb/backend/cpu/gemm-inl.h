@@ -81,6 +81,71 @@ HWY_INLINE void store_first(Vec<T> v, T* p, int64_t n) {
   }
 }
 
+// Where the processor multiplies pairs of bf16 (AVX512-BF16), which is asked for at run time.
+#undef HEBB_PAIRS_OF_BF16
+#if HWY_TARGET == HWY_AVX3
+#define HEBB_PAIRS_OF_BF16 1
+#else
+#define HEBB_PAIRS_OF_BF16 0
+#endif
+
+// What the micro-kernel multiplies are words: of a panel of A one is broadcast, of B they fill vectors. A
+// word holds kPerWord neighbours along k.
+
+/// A word is one element.
+template <class T>
+struct Elements {
+  using Type = T;
+  static constexpr int kPerWord = 1;
+  /// Words of the first lanes from p, neighbours along k, of which `left` elements are there; zeros behind.
+  static HWY_INLINE Vec<T> along_k(const T* p, int64_t left) { return load_first(p, left); }
+  /// The word of rows k of n neighbouring columns from p; `left` rows, `stride` apart, are there.
+  static HWY_INLINE Vec<T> across_k(const T* p, int64_t /*stride*/, int64_t /*left*/, int64_t n) {
+    return load_first(p, n);
+  }
+  static HWY_INLINE Vec<T> multiply_add(Vec<T> a, Vec<T> b, Vec<T> sum) { return hn::MulAdd(a, b, sum); }
+};
+
+#if HEBB_PAIRS_OF_BF16
+/// A word is two f32 rounded to bf16 (to nearest, ties to even), kept as the bits of a float. Highway 1.0 has
+/// no name for these instructions.
+struct PairsOfBf16 {
+  using Type = float;
+  static constexpr int kPerWord = 2;
+  static HWY_INLINE Vec<float> along_k(const float* p, int64_t left) {
+    constexpr int L = kLanes<float>;
+    return rounded(load_first(p, left), left > L ? load_first(p + L, left - L) : hn::Zero(Tag<float>()));
+  }
+  static HWY_INLINE Vec<float> across_k(const float* p, int64_t stride, int64_t left, int64_t n) {
+    const Vec<float> zero = hn::Zero(Tag<float>());
+    const Vec<float> rows = rounded(load_first(p, n), left > 1 ? load_first(p + stride, n) : zero);
+    // The first row's columns lie before the second's: turn them into pairs.
+    alignas(64) static constexpr uint16_t kPairs[32] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
+                                                        21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
+                                                        11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    return Vec<float>{_mm512_castsi512_ps(
+        _mm512_permutexvar_epi16(_mm512_load_si512(kPairs), _mm512_castps_si512(rows.raw)))};
+  }
+  static HWY_INLINE Vec<float> multiply_add(Vec<float> a, Vec<float> b, Vec<float> sum) {
+    asm("vdpbf16ps %2, %1, %0" : "+v"(sum.raw) : "v"(b.raw), "v"(a.raw));
+    return sum;
+  }
+
+ private:
+  static HWY_INLINE Vec<float> rounded(Vec<float> low, Vec<float> high) {
+    Vec<float> both;
+    asm("vcvtne2ps2bf16 %1, %2, %0" : "=v"(both.raw) : "v"(low.raw), "v"(high.raw));
+    return both;
+  }
+};
+#endif
+
+/// How many words hold k neighbours.
+template <class F>
+constexpr int64_t words(int64_t k) {
+  return (k + F::kPerWord - 1) / F::kPerWord;
+}
+
 /// What happens to a tile once its block of k is summed.
 template <class T>
 struct TileEnd {
@@ -124,8 +189,9 @@ class TileRows {
 };
 
 /// c[i][j] (+)= sum over k of a(i, k) * b[k * b_stride + j], for Rows rows and Vectors vectors of columns, of
-/// which the last holds `last` columns. Each block is summed from zero and then added to C.
-template <class T, int Rows, int Vectors, ALayout Layout>
+/// which the last holds `last` columns; k counts words, `depth` of them. Each block is summed from zero and
+/// then added to C.
+template <class F, int Rows, int Vectors, ALayout Layout, class T = typename F::Type>
 void multiply_tile(int64_t depth, const T* HWY_RESTRICT a, int64_t a_stride, const T* HWY_RESTRICT b,
                    int64_t b_stride, T* HWY_RESTRICT c, int64_t ldc, int last, const TileEnd<T>& end) {
   constexpr int L = kLanes<T>;
@@ -152,7 +218,7 @@ void multiply_tile(int64_t depth, const T* HWY_RESTRICT a, int64_t a_stride, con
     }
     HEBB_UNROLL for (int i = 0; i < Rows; ++i) {
       const Vec<T> av = hn::Set(d, *rows.row(i));
-      HEBB_UNROLL for (int j = 0; j < Vectors; ++j) sum[i][j] = hn::MulAdd(av, bv[j], sum[i][j]);
+      HEBB_UNROLL for (int j = 0; j < Vectors; ++j) sum[i][j] = F::multiply_add(av, bv[j], sum[i][j]);
     }
     rows.next_k();
     b += b_stride;
@@ -196,21 +262,22 @@ template <class T>
 using TileKernel = void (*)(int64_t, const T*, int64_t, const T*, int64_t, T*, int64_t, int,
                             const TileEnd<T>&);
 
-template <class T, int Vectors, ALayout Layout, int... I>
-constexpr std::array<TileKernel<T>, sizeof...(I)> tile_kernels(std::integer_sequence<int, I...>) {
-  return {&multiply_tile<T, I + 1, Vectors, Layout>...};
+template <class F, int Vectors, ALayout Layout, int... I>
+constexpr std::array<TileKernel<typename F::Type>, sizeof...(I)> tile_kernels(
+    std::integer_sequence<int, I...>) {
+  return {&multiply_tile<F, I + 1, Vectors, Layout>...};
 }
 
 /// The micro-kernel for a tile of 1 or 2 vectors of columns and `rows` rows: 1 to kMaxTileRows, or to
 /// kMaxNarrowRows for one vector.
-template <class T>
+template <class T, class F = Elements<T>>
 HWY_INLINE TileKernel<T> tile_kernel(ALayout layout, int64_t rows, int vectors) {
   using Wide = std::make_integer_sequence<int, kMaxTileRows>;
   using Narrow = std::make_integer_sequence<int, kMaxNarrowRows>;
-  static constexpr auto kWideRows = tile_kernels<T, 2, ALayout::kRows>(Wide());
-  static constexpr auto kWideColumns = tile_kernels<T, 2, ALayout::kColumns>(Wide());
-  static constexpr auto kNarrowRows = tile_kernels<T, 1, ALayout::kRows>(Narrow());
-  static constexpr auto kNarrowColumns = tile_kernels<T, 1, ALayout::kColumns>(Narrow());
+  static constexpr auto kWideRows = tile_kernels<F, 2, ALayout::kRows>(Wide());
+  static constexpr auto kWideColumns = tile_kernels<F, 2, ALayout::kColumns>(Wide());
+  static constexpr auto kNarrowRows = tile_kernels<F, 1, ALayout::kRows>(Narrow());
+  static constexpr auto kNarrowColumns = tile_kernels<F, 1, ALayout::kColumns>(Narrow());
   const auto i = static_cast<size_t>(rows - 1);
   if (vectors == 2) return layout == ALayout::kRows ? kWideRows[i] : kWideColumns[i];
   return layout == ALayout::kRows ? kNarrowRows[i] : kNarrowColumns[i];

@@ -32,7 +32,7 @@ namespace HWY_NAMESPACE {
 constexpr int64_t kBlockRows = 96;       // of A: with a block of k, a third of the second-level cache
 constexpr int64_t kBlockColumns = 1024;  // of B packed at a time
 template <class T>
-constexpr int64_t kBlockDepth = 2048 / static_cast<int64_t>(sizeof(T));
+constexpr int64_t kBlockDepth = 2048 / static_cast<int64_t>(sizeof(T));  // words
 // Rows of packed A start an odd number of cache lines apart, panels of B too: powers of two would all fall
 // on the same few sets of the first-level cache.
 template <class T>
@@ -40,29 +40,34 @@ constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
 template <class T>
 constexpr int64_t kPackedRowStride = kBlockDepth<T> + kLine<T>;
 
-/// k cut into equal blocks, multiples of 16, at most kBlockDepth. Depends on k alone: sums do too.
-template <class T>
+/// The words of k cut into equal blocks, multiples of 16, at most kBlockDepth. Depends on k alone: sums do
+/// too.
+template <class F>
 struct DepthBlocks {
-  int64_t total, length, count;
-  explicit DepthBlocks(int64_t k) : total(k) {
-    const int64_t least = std::max<int64_t>(1, (k + kBlockDepth<T> - 1) / kBlockDepth<T>);
-    length = std::max<int64_t>(16, ((k + least - 1) / least + 15) / 16 * 16);
-    count = std::max<int64_t>(1, (k + length - 1) / length);
+  int64_t k, total, length, count;
+  explicit DepthBlocks(int64_t elements) : k(elements), total(words<F>(elements)) {
+    constexpr int64_t kMost = kBlockDepth<typename F::Type>;
+    const int64_t least = std::max<int64_t>(1, (total + kMost - 1) / kMost);
+    length = std::max<int64_t>(16, ((total + least - 1) / least + 15) / 16 * 16);
+    count = std::max<int64_t>(1, (total + length - 1) / length);
   }
   int64_t begin(int64_t i) const { return i * length; }
   int64_t size(int64_t i) const { return std::min(length, total - i * length); }
+  /// The same in elements of k.
+  int64_t first(int64_t i) const { return begin(i) * F::kPerWord; }
+  int64_t elements(int64_t i) const { return std::min(length * F::kPerWord, k - first(i)); }
 };
 
 /// All of B packed: for each block of k panels of kTileColumns columns, a line apart.
-template <class T>
+template <class F, class T = typename F::Type>
 struct WholeB {
   int64_t panels;
   explicit WholeB(int64_t n) : panels((n + kTileColumns<T> - 1) / kTileColumns<T>) {}
   int64_t panel_stride(int64_t depth) const { return depth * kTileColumns<T> + kLine<T>; }
-  int64_t begin(const DepthBlocks<T>& depths, int64_t block) const {
+  int64_t begin(const DepthBlocks<F>& depths, int64_t block) const {
     return panels * (depths.begin(block) * kTileColumns<T> + block * kLine<T>);
   }
-  int64_t size(const DepthBlocks<T>& depths) const {  // packing may write one panel more
+  int64_t size(const DepthBlocks<F>& depths) const {  // packing may write one panel more
     return panels * (depths.total * kTileColumns<T> + depths.count * kLine<T>)+panel_stride(depths.length);
   }
 };
@@ -119,8 +124,11 @@ struct PanelShape {
 };
 
 /// Rows [m0, m1) by columns [n0, n1) of a product, computed by one thread.
-template <class T>
+template <class F>
 class BlockedProduct {
+  using T = typename F::Type;
+  static constexpr bool kMustPack = F::kPerWord > 1;
+
  public:
   BlockedProduct(const Gemm<T>& g, int64_t m0, int64_t m1, int64_t n0, int64_t n1)
       : g_(g), m0_(m0), m1_(m1), n0_(n0), n1_(n1), depths_(g.k), row_blocks_(m1 - m0, kBlockRows) {
@@ -128,13 +136,13 @@ class BlockedProduct {
     // evict each other.
     const int64_t panels = (n1 - n0 + kTileColumns<T> - 1) / kTileColumns<T>;
     const bool a_aliases = g.lda * sizeof(T) % 4096 == 0, b_aliases = g.ldb * sizeof(T) % 4096 == 0;
-    pack_a_ = g.a_rows || a_aliases || panels > (g.trans_a ? 8 : 3);
+    pack_a_ = kMustPack || g.a_rows || a_aliases || panels > (g.trans_a ? 8 : 3);
     // A panel of B in place is short pieces of rows. Where they are a single cache line, an even number of
     // lines apart, they fill only some sets of the first-level cache, which costs unless few tiles read them.
     const bool spread = kTileColumns<T> * sizeof(T) > 64 || g.ldb * sizeof(T) % 128 == 64;
     const bool few_tiles = m1 - m0 <= 4 * kMaxTileRows;
-    pack_b_ =
-        g.b_rows || g.b_packed || g.trans_b || g.n % kLanes<T> != 0 || b_aliases || !(spread || few_tiles);
+    pack_b_ = kMustPack || g.b_rows || g.b_packed || g.trans_b || g.n % kLanes<T> != 0 || b_aliases ||
+              !(spread || few_tiles);
     tile_rows_ = pack_a_ ? kPackedTileRows : n1 - n0 <= kLanes<T> ? kMaxNarrowRows : kMaxTileRows;
     layout_ = g.trans_a ? ALayout::kColumns : ALayout::kRows;
     constexpr int64_t kLarge = 1 << 19;
@@ -155,10 +163,11 @@ class BlockedProduct {
     j0_ = j;
     columns_ = std::min(kBlockColumns, n1_ - j);
     panels_ = (columns_ + kTileColumns<T> - 1) / kTileColumns<T>;
-    k0_ = depths_.begin(block);
+    k0_ = depths_.first(block);
     depth_ = depths_.size(block);
+    elements_ = depths_.elements(block);
     if (g_.b_packed) {
-      const WholeB<T> whole(g_.n);
+      const WholeB<F> whole(g_.n);
       b_panel_stride_ = whole.panel_stride(depth_);
       b_ = g_.b_packed + whole.begin(depths_, block) + j / kTileColumns<T> * b_panel_stride_;
     } else if (pack_b_) {
@@ -166,15 +175,17 @@ class BlockedProduct {
       T* out = static_cast<T*>(thread_scratch(
           ScratchUse::kGemmB, sizeof(T) * static_cast<size_t>((panels_ + 1) * b_panel_stride_)));
       if (g_.b_rows) {
-        alignas(64) T line[kBlockColumns + kLanes<T>];
+        constexpr int64_t kStride = kBlockColumns + kLanes<T>;
+        alignas(64) T lines[F::kPerWord * kStride];
         for (int64_t k = 0; k < depth_; ++k) {
-          gather_rows(*g_.b_rows, k0_ + k, 1, j0_, columns_, line, 0);
-          pack_b_row(line, columns_, k, out, b_panel_stride_);
+          const int64_t row = k * F::kPerWord, left = std::min<int64_t>(F::kPerWord, elements_ - row);
+          gather_rows(*g_.b_rows, k0_ + row, left, j0_, columns_, lines, kStride);
+          pack_b_row<F>(lines, kStride, left, columns_, k, out, b_panel_stride_);
         }
       } else if (g_.trans_b) {
-        pack_b_transposed(b_at(g_, k0_, j0_), g_.ldb, columns_, depth_, out, b_panel_stride_);
+        pack_b_transposed<F>(b_at(g_, k0_, j0_), g_.ldb, columns_, elements_, out, b_panel_stride_);
       } else {
-        pack_b(b_at(g_, k0_, j0_), g_.ldb, columns_, depth_, out, b_panel_stride_);
+        pack_b<F>(b_at(g_, k0_, j0_), g_.ldb, columns_, elements_, out, b_panel_stride_);
       }
       b_ = out;
     } else {
@@ -202,7 +213,7 @@ class BlockedProduct {
       if (g_.trans_a) {
         const int64_t lines = (kPackedTileRows * depth_ + kLanes<T>) / kLine<T> + 1;
         panel_stride = (lines | 1) * kLine<T>;
-        pack_a_columns(a_at(g_, i0, k0_), g_.lda, pieces, depth_, packed, panel_stride);
+        pack_a_columns<F>(a_at(g_, i0, k0_), g_.lda, pieces, elements_, packed, panel_stride);
       } else {
         panel_stride = kPackedTileRows * kPackedRowStride<T>;
         if (!a_panels_once) {
@@ -236,8 +247,17 @@ class BlockedProduct {
   }
 
   void pack_rows(int64_t i, int64_t rows, T* out) {
-    if (g_.a_rows) gather_rows(*g_.a_rows, i, rows, k0_, depth_, out, kPackedRowStride<T>);
-    else pack_a_rows(a_at(g_, i, k0_), g_.lda, rows, depth_, out, kPackedRowStride<T>);
+    if (!g_.a_rows) {
+      pack_a_rows<F>(a_at(g_, i, k0_), g_.lda, rows, elements_, out, kPackedRowStride<T>);
+    } else if (F::kPerWord == 1) {
+      gather_rows(*g_.a_rows, i, rows, k0_, elements_, out, kPackedRowStride<T>);
+    } else {
+      alignas(64) T line[F::kPerWord * kBlockDepth<T> + kLanes<T>];
+      for (int64_t r = 0; r < rows; ++r) {
+        gather_rows(*g_.a_rows, i + r, 1, k0_, elements_, line, 0);
+        pack_a_rows<F>(line, 0, 1, elements_, out + r * kPackedRowStride<T>, 0);
+      }
+    }
   }
 
   HWY_INLINE void tile(int64_t i, int64_t rows, int64_t panel, const T* a, int64_t a_stride) {
@@ -247,8 +267,9 @@ class BlockedProduct {
     if (col_bias_) end.col_bias = col_bias_ + j0_ + j;
     if (row_bias_) end.row_bias = row_bias_ + i;
     const int64_t b_stride = pack_b_ ? shape.vectors * kLanes<T> : g_.ldb;
-    tile_kernel<T>(layout_, rows, shape.vectors)(depth_, a, a_stride, b_ + panel * b_panel_stride_, b_stride,
-                                                 g_.c + i * g_.ldc + j0_ + j, g_.ldc, shape.last, end);
+    tile_kernel<T, F>(layout_, rows, shape.vectors)(depth_, a, a_stride, b_ + panel * b_panel_stride_,
+                                                    b_stride, g_.c + i * g_.ldc + j0_ + j, g_.ldc, shape.last,
+                                                    end);
     next_a_.step();
     next_b_.step();
   }
@@ -260,7 +281,7 @@ class BlockedProduct {
     const int64_t next_rows = last_rows ? 0 : row_block + 1, next_block = last_rows ? block + 1 : block;
     if (next_block == depths_.count) return;
     constexpr int64_t kSize = sizeof(T);
-    const int64_t k = depths_.begin(next_block), depth = depths_.size(next_block);
+    const int64_t k = depths_.first(next_block), depth = depths_.elements(next_block);
     if (large_a_ && (row_blocks_.count > 1 || last_rows)) {
       const T* a = a_at(g_, m0_ + row_blocks_.begin(next_rows), k);
       const int64_t rows = row_blocks_.size(next_rows);
@@ -279,13 +300,13 @@ class BlockedProduct {
 
   const Gemm<T>& g_;
   const int64_t m0_, m1_, n0_, n1_;
-  const DepthBlocks<T> depths_;
+  const DepthBlocks<F> depths_;
   const EqualPieces row_blocks_;
   bool pack_a_, pack_b_, large_a_, large_b_, large_c_;
   int64_t tile_rows_;
   ALayout layout_;
-  // Of the columns and the block of k at hand:
-  int64_t j0_, columns_, panels_, k0_, depth_, b_panel_stride_;
+  // Of the columns and the block of k at hand; depth_ counts words.
+  int64_t j0_, columns_, panels_, k0_, elements_, depth_, b_panel_stride_;
   const T* b_;
   const T *row_bias_, *col_bias_;
   TileEnd<T> end_;
@@ -296,7 +317,8 @@ class BlockedProduct {
 /// padded.
 template <class T>
 void multiply_small(const Gemm<T>& g) {
-  const DepthBlocks<T> depths(g.k);
+  using F = Elements<T>;
+  const DepthBlocks<F> depths(g.k);
   const EqualPieces pieces(g.m, g.n <= kLanes<T> ? kMaxNarrowRows : kMaxTileRows);
   const ALayout layout = g.trans_a ? ALayout::kColumns : ALayout::kRows;
   alignas(64) T panel[kBlockDepth<T> * kTileColumns<T>];
@@ -310,9 +332,9 @@ void multiply_small(const Gemm<T>& g) {
       if (pack) {
         const int64_t n = std::min<int64_t>(kTileColumns<T>, g.n - j);
         if (g.trans_b) {
-          pack_b_transposed(b, g.ldb, n, depth, panel, 0);
+          pack_b_transposed<F>(b, g.ldb, n, depth, panel, 0);
         } else {
-          pack_b(b, g.ldb, n, depth, panel, 0);
+          pack_b<F>(b, g.ldb, n, depth, panel, 0);
         }
         b = panel;
         b_stride = shape.vectors * kLanes<T>;
@@ -331,34 +353,47 @@ void multiply_small(const Gemm<T>& g) {
   }
 }
 
-template <class T>
+template <class F>
 int64_t whole_b_size(int64_t n, int64_t k) {
-  return WholeB<T>(n).size(DepthBlocks<T>(k));
+  return WholeB<F>(n).size(DepthBlocks<F>(k));
 }
-template <class T>
+template <class F, class T = typename F::Type>
 void pack_whole_b(const Gemm<T>& g, T* out) {
-  const DepthBlocks<T> depths(g.k);
-  const WholeB<T> whole(g.n);
+  const DepthBlocks<F> depths(g.k);
+  const WholeB<F> whole(g.n);
   for (int64_t block = 0; block < depths.count; ++block) {
-    const int64_t depth = depths.size(block), stride = whole.panel_stride(depth);
-    const T* const b = b_at(g, depths.begin(block), 0);
-    if (g.trans_b) pack_b_transposed(b, g.ldb, g.n, depth, out + whole.begin(depths, block), stride);
-    else pack_b(b, g.ldb, g.n, depth, out + whole.begin(depths, block), stride);
+    const int64_t elements = depths.elements(block), stride = whole.panel_stride(depths.size(block));
+    const T* const b = b_at(g, depths.first(block), 0);
+    T* const to = out + whole.begin(depths, block);
+    if (g.trans_b) pack_b_transposed<F>(b, g.ldb, g.n, elements, to, stride);
+    else pack_b<F>(b, g.ldb, g.n, elements, to, stride);
   }
 }
+
+#if HEBB_PAIRS_OF_BF16
+using Narrow = PairsOfBf16;
+bool multiplies_bf16() { return __builtin_cpu_supports("avx512bf16"); }
+#else
+using Narrow = Elements<float>;
+bool multiplies_bf16() { return false; }
+#endif
 
 // Highway exports plain functions, so each type has its own.
 void multiply_small_f32(const Gemm<float>& g) { multiply_small(g); }
 void multiply_small_f64(const Gemm<double>& g) { multiply_small(g); }
-int64_t packed_b_size_f32(int64_t n, int64_t k) { return whole_b_size<float>(n, k); }
-int64_t packed_b_size_f64(int64_t n, int64_t k) { return whole_b_size<double>(n, k); }
-void pack_b_whole_f32(const Gemm<float>& g, float* out) { pack_whole_b(g, out); }
-void pack_b_whole_f64(const Gemm<double>& g, double* out) { pack_whole_b(g, out); }
+int64_t packed_b_size_f32(int64_t n, int64_t k) { return whole_b_size<Elements<float>>(n, k); }
+int64_t packed_b_size_f64(int64_t n, int64_t k) { return whole_b_size<Elements<double>>(n, k); }
+void pack_b_whole_f32(const Gemm<float>& g, float* out) {
+  if (g.bf16 && multiplies_bf16()) pack_whole_b<Narrow>(g, out);
+  else pack_whole_b<Elements<float>>(g, out);
+}
+void pack_b_whole_f64(const Gemm<double>& g, double* out) { pack_whole_b<Elements<double>>(g, out); }
 void multiply_range_f32(const Gemm<float>& g, int64_t m0, int64_t m1, int64_t n0, int64_t n1) {
-  BlockedProduct<float>(g, m0, m1, n0, n1).run();
+  if (g.bf16 && multiplies_bf16()) BlockedProduct<Narrow>(g, m0, m1, n0, n1).run();
+  else BlockedProduct<Elements<float>>(g, m0, m1, n0, n1).run();
 }
 void multiply_range_f64(const Gemm<double>& g, int64_t m0, int64_t m1, int64_t n0, int64_t n1) {
-  BlockedProduct<double>(g, m0, m1, n0, n1).run();
+  BlockedProduct<Elements<double>>(g, m0, m1, n0, n1).run();
 }
 
 }  // namespace HWY_NAMESPACE
@@ -377,6 +412,7 @@ HWY_EXPORT(packed_b_size_f32);
 HWY_EXPORT(packed_b_size_f64);
 HWY_EXPORT(pack_b_whole_f32);
 HWY_EXPORT(pack_b_whole_f64);
+HWY_EXPORT(multiplies_bf16);
 
 void multiply_small(const Gemm<float>& g) { HWY_DYNAMIC_DISPATCH(multiply_small_f32)(g); }
 void multiply_small(const Gemm<double>& g) { HWY_DYNAMIC_DISPATCH(multiply_small_f64)(g); }
@@ -461,6 +497,8 @@ void* thread_scratch(ScratchUse use, size_t bytes) {
   thread_local ScratchBuffer buffers[static_cast<size_t>(ScratchUse::kCount)];
   return buffers[static_cast<size_t>(use)].reserve(bytes);
 }
+
+bool multiplies_bf16() { return HWY_DYNAMIC_DISPATCH(multiplies_bf16)(); }
 
 template <>
 int64_t packed_b_size<float>(int64_t n, int64_t k) {

@@ -45,9 +45,15 @@ struct Gemm {
   const PixelRows<T>* b_rows = nullptr;
   /// What pack_b_whole() made of B, which is then not read: for a B that many products share.
   const T* b_packed = nullptr;
+  /// Round elements of A and B to bf16 and multiply those, with sums in f32. For T = float, where
+  /// multiplies_bf16(): twice as fast there. Products of a few thousand multiplications are not rounded.
+  bool bf16 = false;
 };
 
-/// How many elements pack_b_whole() writes for a B of [k, n].
+/// Whether this processor has instructions for products of bf16 that hebb uses: AVX512-BF16.
+bool multiplies_bf16();
+
+/// At most how many elements pack_b_whole() writes for a B of [k, n].
 template <class T>
 int64_t packed_b_size(int64_t n, int64_t k);
 /// Brings the B of a product into the order in which this processor's kernels read it.

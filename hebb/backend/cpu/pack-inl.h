@@ -118,67 +118,71 @@ void lanes_to_lines(const T* x, int64_t n, int64_t lines, T* out, int64_t stride
   }
 }
 
-/// Copies `rows` rows of `depth` elements; row i goes to out + i * out_stride.
-template <class T>
+/// Rows of `depth` elements as words; row i goes to out + i * out_stride.
+template <class F, class T = typename F::Type>
 void pack_a_rows(const T* a, int64_t lda, int64_t rows, int64_t depth, T* out, int64_t out_stride) {
+  constexpr int L = kLanes<T>, kStep = L * F::kPerWord;
   const Tag<T> d;
   for (int64_t i = 0; i < rows; ++i) {
     const T* s = a + i * lda;
     T* q = out + i * out_stride;
     int64_t k = 0;
-    for (; k + kLanes<T> <= depth; k += kLanes<T>) hn::StoreU(hn::LoadU(d, s + k), d, q + k);
-    if (k < depth) store_first(load_first(s + k, depth - k), q + k, depth - k);
+    for (; k + kStep <= depth; k += kStep, q += L) hn::StoreU(F::along_k(s + k, kStep), d, q);
+    if (k < depth) store_first(F::along_k(s + k, depth - k), q, words<F>(depth - k));
   }
 }
 
 /// A stored as [k][m]: the rows of each piece become a panel [k][kPackedTileRows]. Whole vectors are written,
 /// over the row of the next k, which is written afterwards: a panel needs kLanes elements behind its end.
-template <class T>
+template <class F, class T = typename F::Type>
 void pack_a_columns(const T* a, int64_t lda, const EqualPieces& pieces, int64_t depth, T* out,
                     int64_t panel_stride) {
   const Tag<T> d;
   const int64_t m = pieces.begin(pieces.count);
-  for (int64_t k = 0; k < depth; ++k) {
-    const T* s = a + k * lda;
+  for (int64_t k = 0; k < words<F>(depth); ++k) {
+    const T* s = a + k * F::kPerWord * lda;
+    const int64_t rows_left = depth - k * F::kPerWord;
     for (int64_t p = 0; p < pieces.count; ++p) {
       const int64_t first = pieces.begin(p), rows = pieces.size(p);
       T* q = out + p * panel_stride + k * kPackedTileRows;
       for (int64_t i = 0; i < rows; i += kLanes<T>) {
-        const int64_t left = m - first - i;
-        hn::StoreU(left >= kLanes<T> ? hn::LoadU(d, s + first + i) : load_first(s + first + i, left), d,
-                   q + i);
+        hn::StoreU(F::across_k(s + first + i, lda, rows_left, m - first - i), d, q + i);
       }
     }
   }
 }
 
-/// Row k of B, of n columns, in panels of kTileColumns: out[panel][k][width], where the last panel is one
-/// vector wide if that holds its columns. Lanes behind the last column are padding whose values do not
-/// matter.
-template <class T>
-HWY_INLINE void pack_b_row(const T* s, int64_t n, int64_t k, T* out, int64_t panel_stride) {
+/// Word k of B, from s on, of n columns, in panels of kTileColumns: out[panel][k][width], where the last
+/// panel is one vector wide if that holds its columns. `left` rows of B, ldb apart, are there. Lanes behind
+/// the last column are padding whose values do not matter.
+template <class F, class T = typename F::Type>
+HWY_INLINE void pack_b_row(const T* s, int64_t ldb, int64_t left, int64_t n, int64_t k, T* out,
+                           int64_t panel_stride) {
   constexpr int L = kLanes<T>;
   const Tag<T> d;
   const int64_t whole = n / (2 * L), rest = n - whole * 2 * L;
   for (int64_t p = 0; p < whole; ++p) {
     T* q = out + p * panel_stride + k * 2 * L;
-    hn::StoreU(hn::LoadU(d, s + p * 2 * L), d, q);
-    hn::StoreU(hn::LoadU(d, s + p * 2 * L + L), d, q + L);
+    hn::StoreU(F::across_k(s + p * 2 * L, ldb, left, L), d, q);
+    hn::StoreU(F::across_k(s + p * 2 * L + L, ldb, left, L), d, q + L);
   }
   T* const tail = out + whole * panel_stride;
   s += whole * 2 * L;
   if (rest > L) {
-    hn::StoreU(hn::LoadU(d, s), d, tail + k * 2 * L);
-    hn::StoreU(load_first(s + L, rest - L), d, tail + k * 2 * L + L);
+    hn::StoreU(F::across_k(s, ldb, left, L), d, tail + k * 2 * L);
+    hn::StoreU(F::across_k(s + L, ldb, left, rest - L), d, tail + k * 2 * L + L);
   } else if (rest > 0) {
-    hn::StoreU(load_first(s, rest), d, tail + k * L);
+    hn::StoreU(F::across_k(s, ldb, left, rest), d, tail + k * L);
   }
 }
 
 /// All rows of B.
-template <class T>
+template <class F, class T = typename F::Type>
 void pack_b(const T* b, int64_t ldb, int64_t n, int64_t depth, T* out, int64_t panel_stride) {
-  for (int64_t k = 0; k < depth; ++k) pack_b_row(b + k * ldb, n, k, out, panel_stride);
+  for (int64_t k = 0; k < words<F>(depth); ++k) {
+    const int64_t row = k * F::kPerWord;
+    pack_b_row<F>(b + row * ldb, ldb, depth - row, n, k, out, panel_stride);
+  }
 }
 
 /// Copies n elements, or writes zeros where s is null.
@@ -233,7 +237,7 @@ void gather_rows(const PixelRows<T>& p, int64_t row, int64_t rows, int64_t first
 }
 
 /// The same panels from B stored as [n][k].
-template <class T>
+template <class F, class T = typename F::Type>
 void pack_b_transposed(const T* b, int64_t ldb, int64_t n, int64_t depth, T* out, int64_t panel_stride) {
   constexpr int L = kLanes<T>;
   const Tag<T> d;
@@ -244,17 +248,18 @@ void pack_b_transposed(const T* b, int64_t ldb, int64_t n, int64_t depth, T* out
     const T* rows[L];  // behind the last column the last one repeats, as padding
     for (int i = 0; i < L; ++i) rows[i] = b + std::min<int64_t>(j + i, n - 1) * ldb;
     Vec<T> v[L];
-    int64_t k = 0;
-    for (; k + L <= depth; k += L) {
-      HEBB_UNROLL for (int i = 0; i < L; ++i) v[i] = hn::LoadU(d, rows[i] + k);
-      transpose_square<T>(v);
-      HEBB_UNROLL for (int i = 0; i < L; ++i) hn::StoreU(v[i], d, q + (k + i) * width);
-    }
-    if (k < depth) {
-      HEBB_UNROLL for (int i = 0; i < L; ++i) v[i] = load_first(rows[i] + k, depth - k);
-      transpose_square<T>(v);
-      HEBB_UNROLL for (int i = 0; i < L; ++i) {
-        if (k + i < depth) hn::StoreU(v[i], d, q + (k + i) * width);
+    for (int64_t k = 0; k < words<F>(depth); k += L) {
+      const int64_t at = k * F::kPerWord, left = depth - at, count = words<F>(left);
+      if (left >= L * F::kPerWord) {
+        HEBB_UNROLL for (int i = 0; i < L; ++i) v[i] = F::along_k(rows[i] + at, L * F::kPerWord);
+        transpose_square<T>(v);
+        HEBB_UNROLL for (int i = 0; i < L; ++i) hn::StoreU(v[i], d, q + (k + i) * width);
+      } else {
+        HEBB_UNROLL for (int i = 0; i < L; ++i) v[i] = F::along_k(rows[i] + at, left);
+        transpose_square<T>(v);
+        HEBB_UNROLL for (int i = 0; i < L; ++i) {
+          if (i < count) hn::StoreU(v[i], d, q + (k + i) * width);
+        }
       }
     }
   }

@@ -9,6 +9,7 @@
 #include "hebb/backend/cpu/gemm.h"
 #include "hebb/backend/cpu/kernel_support.h"
 #include "hebb/core/parallel.h"
+#include "hebb/op/autocast.h"
 #include "hebb/ops/elementwise_expr.h"
 #include "hebb/ops/table.h"
 
@@ -29,17 +30,20 @@ void map(detail::Expr f, const T* x, T* y, int64_t n) {
 
 struct Sizes {
   int64_t steps, batch, hidden;
-  explicit Sizes(const Shape& gates) : steps(gates[0]), batch(gates[1]), hidden(gates[2] / 4) {}
+  bool bf16;
+  Sizes(const Shape& gates, const Attrs& attrs)
+      : steps(gates[0]), batch(gates[1]), hidden(gates[2] / 4), bf16(attrs.as<detail::ProductAttrs>().bf16) {}
   int64_t states() const { return batch * hidden; }
   /// Rows that are worth a thread: some 100,000 multiplications.
   int64_t grain() const { return 1 + 100000 / (steps * 4 * hidden * hidden); }
 };
 
-/// Rows of `columns` elements an odd number of cache lines apart.
+/// The weight as the products of all steps read it.
 template <class T>
-int64_t row_stride(int64_t columns) {
-  constexpr int64_t kLine = 64 / sizeof(T);
-  return ((columns + kLine - 1) / kLine | 1) * kLine;
+const T* packed_weight(const Gemm<T>& product) {
+  T* const packed = scratch<T>(ScratchUse::kRecurrentWeight, packed_b_size<T>(product.n, product.k));
+  pack_b_whole(product, packed);
+  return packed;
 }
 
 /// One step of one row behind its products: the gates are made of their sums in place.
@@ -75,11 +79,20 @@ void step_backward(int64_t n, const T* gates, const T* before, const T* c, const
 template <class T>
 void lstm_forward(const Sizes& z, const T* gates_of_x, const T* w, const T* h0, const T* c0, T* h, T* c,
                   T* gates) {
-  const int64_t n = z.hidden, ld = row_stride<T>(4 * n);
-  T* const weight = scratch<T>(ScratchUse::kRecurrentWeight, n * ld + 64);  // [hidden][4 hidden]
-  for (int64_t first = 0; first < n; first += 16)                           // a few streams at a time
-    for (int64_t k = 0; k < 4 * n; ++k)
-      for (int64_t j = first; j < std::min(first + 16, n); ++j) weight[j * ld + k] = w[k * n + j];
+  const int64_t n = z.hidden;
+  Gemm<T> product{.m = 0,
+                  .n = 4 * n,
+                  .k = n,
+                  .a = nullptr,
+                  .lda = n,
+                  .b = w,
+                  .ldb = n,
+                  .trans_b = true,
+                  .c = nullptr,
+                  .ldc = 4 * n,
+                  .accumulate = true,
+                  .bf16 = z.bf16};
+  product.b_packed = packed_weight(product);
   parallel_for(z.batch, z.grain(), [&](int64_t begin, int64_t end) {
     for (int64_t t = 0; t < z.steps; ++t) {
       const int64_t row = t * z.batch + begin, rows = end - begin;
@@ -87,16 +100,11 @@ void lstm_forward(const Sizes& z, const T* gates_of_x, const T* w, const T* h0, 
       const T* c_before = t > 0 ? c + (row - z.batch) * n : c0 + begin * n;
       T* const gate = gates + row * 4 * n;
       std::memcpy(gate, gates_of_x + row * 4 * n, static_cast<size_t>(rows * 4 * n) * sizeof(T));
-      gemm_serial<T>({.m = rows,
-                      .n = 4 * n,
-                      .k = n,
-                      .a = h_before,
-                      .lda = n,
-                      .b = weight,
-                      .ldb = ld,
-                      .c = gate,
-                      .ldc = 4 * n,
-                      .accumulate = true});
+      Gemm<T> g = product;
+      g.m = rows;
+      g.a = h_before;
+      g.c = gate;
+      gemm_serial(g);
       for (int64_t b = 0; b < rows; ++b)
         step_forward(n, gate + b * 4 * n, c_before + b * n, c + (row + b) * n, h + (row + b) * n);
     }
@@ -106,9 +114,18 @@ void lstm_forward(const Sizes& z, const T* gates_of_x, const T* w, const T* h0, 
 template <class T>
 void lstm_backward(const Sizes& z, const T* gh, const T* gc, const T* g_gates, const T* w, const T* c0,
                    const T* c, const T* gates, T* out, T* gh0, T* gc0) {
-  const int64_t n = z.hidden, ld = row_stride<T>(n);
-  T* const weight = scratch<T>(ScratchUse::kRecurrentWeight, 4 * n * ld + 64);  // [4 hidden][hidden]
-  for (int64_t k = 0; k < 4 * n; ++k) std::copy(w + k * n, w + (k + 1) * n, weight + k * ld);
+  const int64_t n = z.hidden;
+  Gemm<T> product{.m = 0,
+                  .n = n,
+                  .k = 4 * n,
+                  .a = nullptr,
+                  .lda = 4 * n,
+                  .b = w,
+                  .ldb = n,
+                  .c = nullptr,
+                  .ldc = n,
+                  .bf16 = z.bf16};
+  product.b_packed = packed_weight(product);
   parallel_for(z.batch, z.grain(), [&](int64_t begin, int64_t end) {
     const int64_t rows = end - begin;
     T* const tanh_c = scratch<T>(ScratchUse::kRecurrentRow, n);
@@ -122,21 +139,17 @@ void lstm_backward(const Sizes& z, const T* gh, const T* gc, const T* g_gates, c
         step_backward(n, gates + gate, before, c + state, gh + state, gc + state, g_gates + gate,
                       gh0 + (begin + b) * n, gc0 + (begin + b) * n, tanh_c, out + gate);
       }
-      gemm_serial<T>({.m = rows,
-                      .n = n,
-                      .k = 4 * n,
-                      .a = out + row * 4 * n,
-                      .lda = 4 * n,
-                      .b = weight,
-                      .ldb = ld,
-                      .c = gh0 + begin * n,
-                      .ldc = n});
+      Gemm<T> g = product;
+      g.m = rows;
+      g.a = out + row * 4 * n;
+      g.c = gh0 + begin * n;
+      gemm_serial(g);
     }
   });
 }
 
-Kernel prepare_lstm(const Attrs&, SpecPtrs in, SpecPtrs) {
-  const Sizes z(in[0]->shape);
+Kernel prepare_lstm(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
+  const Sizes z(in[0]->shape, attrs);
   return for_type(in[0]->dtype, [&]<class T>(T) -> Kernel {
     return [z](ExecContext&, const void* const* x, void* const* y) {
       const auto from = [&](int i) { return static_cast<const T*>(x[i]); };
@@ -145,8 +158,8 @@ Kernel prepare_lstm(const Attrs&, SpecPtrs in, SpecPtrs) {
     };
   });
 }
-Kernel prepare_lstm_grad(const Attrs&, SpecPtrs in, SpecPtrs) {
-  const Sizes z(in[6]->shape);
+Kernel prepare_lstm_grad(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
+  const Sizes z(in[6]->shape, attrs);
   return for_type(in[0]->dtype, [&]<class T>(T) -> Kernel {
     return [z](ExecContext&, const void* const* x, void* const* y) {
       const auto from = [&](int i) { return static_cast<const T*>(x[i]); };
