@@ -89,6 +89,14 @@ HWY_INLINE void taps_of_points(const V (&u)[6], V (&g)[3]) {
   g[2] = plus(plus(u[5], P2, s1), Q2, s2);
 }
 
+/// The same pointer, of which the compiler knows nothing: it then reaches neighbouring rows or columns by an
+/// index, in place of keeping a pointer to each of 36 streams, which it would spill.
+template <class T>
+HWY_INLINE T* pinned(T* p) {
+  asm("" : "+r"(p));
+  return p;
+}
+
 /// A transform of lines as one of squares: From x From vectors, rows `from_row` apart and columns
 /// `from_column` apart, to To x To ones.
 template <int From, int To, auto Line>
@@ -97,14 +105,47 @@ HWY_INLINE void square(const float* from, int64_t from_row, int64_t from_column,
   V columns[To][From];
   HEBB_UNROLL for (int j = 0; j < From; ++j) {
     V in[From], out[To];
-    HEBB_UNROLL for (int i = 0; i < From; ++i) in[i] = load(from + i * from_row + j * from_column);
+    const float* const column = pinned(from + j * from_column);
+    HEBB_UNROLL for (int i = 0; i < From; ++i) in[i] = load(column + i * from_row);
     Line(in, out);
     HEBB_UNROLL for (int i = 0; i < To; ++i) columns[i][j] = out[i];
   }
   HEBB_UNROLL for (int i = 0; i < To; ++i) {
     V out[To];
+    float* const row = pinned(to + i * to_row);
     Line(columns[i], out);
-    HEBB_UNROLL for (int j = 0; j < To; ++j) store(out[j], to + i * to_row + j * to_column);
+    HEBB_UNROLL for (int j = 0; j < To; ++j) store(out[j], row + j * to_column);
+  }
+}
+
+/// Which rows and columns of a square lie within an image.
+struct Inside {
+  int64_t top, bottom, left, right;
+  bool all(int64_t size) const { return top == 0 && left == 0 && bottom == size && right == size; }
+};
+
+/// square() of a tile that hangs over the edge of its image, whose first pixel is at x[offset]: what lies
+/// outside is zero, and is not read.
+template <int Size, auto Line>
+void square_at_edge(const float* x, int64_t offset, int64_t row, int64_t pixel, const Inside& inside,
+                    float* to, int64_t to_row, int64_t to_column) {
+  const V zero = hn::Zero(Tag<float>());
+  V columns[6][Size];
+  HEBB_UNROLL for (int j = 0; j < Size; ++j) {
+    V in[Size], out[6];
+    const bool here = j >= inside.left && j < inside.right;
+    const float* const column = pinned(x) + (offset + j * pixel);
+    HEBB_UNROLL for (int i = 0; i < Size; ++i) {
+      in[i] = here && i >= inside.top && i < inside.bottom ? load(column + i * row) : zero;
+    }
+    Line(in, out);
+    HEBB_UNROLL for (int i = 0; i < 6; ++i) columns[i][j] = out[i];
+  }
+  HEBB_UNROLL for (int i = 0; i < 6; ++i) {
+    V out[6];
+    float* const line = pinned(to + i * to_row);
+    Line(columns[i], out);
+    HEBB_UNROLL for (int j = 0; j < 6; ++j) store(out[j], line + j * to_column);
   }
 }
 
@@ -150,15 +191,22 @@ HWY_INLINE void tiles_to_points(const TileGrid& g, const ImageLayout& l, const f
   for_each_run(g, first, end, [&](int64_t image, int64_t row, int64_t column, int64_t count) HWY_ATTR {
     const int64_t width = 4 * count + Size - 4, top = 4 * row - pad_top, left = 4 * column - pad_left;
     const float* const from = x + image * l.image;
-    const bool inside = top >= 0 && left >= 0 && top + Size <= l.h && left + width <= l.w;
     int64_t c = c0;
-    if (l.channel == 1 && inside) {  // pixels are lines of channels, which are read as they lie
+    if (l.channel == 1) {  // pixels are lines of channels, which are read as they lie
       const int64_t whole = c0 + (std::min(c1, l.channels) - c0) / kChannels * kChannels;
       for (int64_t i = 0; i < count; ++i) {
-        const float* const corner = from + top * l.row + (left + 4 * i) * l.pixel;
-        for (c = c0; c < whole; c += kChannels)
-          square<Size, 6, Line>(corner + c, l.row, l.pixel, to.at(0, tile - first + i) + c, 6 * to.point,
-                                to.point);
+        const int64_t x0 = left + 4 * i, offset = top * l.row + x0 * l.pixel;
+        const Inside inside{std::clamp<int64_t>(-top, 0, Size), std::clamp<int64_t>(l.h - top, 0, Size),
+                            std::clamp<int64_t>(-x0, 0, Size), std::clamp<int64_t>(l.w - x0, 0, Size)};
+        float* const points = to.at(0, tile - first + i);
+        if (inside.all(Size)) {
+          for (c = c0; c < whole; c += kChannels)
+            square<Size, 6, Line>(from + offset + c, l.row, l.pixel, points + c, 6 * to.point, to.point);
+        } else {
+          for (c = c0; c < whole; c += kChannels)
+            square_at_edge<Size, Line>(from + c, offset, l.row, l.pixel, inside, points + c, 6 * to.point,
+                                       to.point);
+        }
       }
     }
     for (; c < c1; c += kChannels) {
@@ -189,8 +237,17 @@ void points_to_outputs(const ConvShape& s, const TileGrid& g, const Points& from
   int64_t tile = first;
   for_each_run(g, first, end, [&](int64_t image, int64_t row, int64_t column, int64_t count) HWY_ATTR {
     const int64_t width = 4 * count, pixels = std::min(width, s.out_w - 4 * column);
+    const int64_t rows = std::min<int64_t>(4, s.out_h - 4 * row);
     for (int64_t k = k0; k < k1; k += kChannels) {
       const int64_t channels = std::min(kChannels, k1 - k);
+      if (l.channel == 1 && channels == kChannels && rows == 4 && pixels == width && !bias) {
+        float* const out = y + image * l.image + k + 4 * row * l.row + 4 * column * l.pixel;
+        for (int64_t i = 0; i < count; ++i) {
+          square<6, 4, outputs_of_points>(from.at(0, tile - first + i) + (k - k0), 6 * from.point, from.point,
+                                          out + 4 * i * l.pixel, l.row, l.pixel);
+        }
+        continue;
+      }
       for (int64_t i = 0; i < count; ++i) {
         square<6, 4, outputs_of_points>(from.at(0, tile - first + i) + (k - k0), 6 * from.point, from.point,
                                         strip + 4 * i * kChannels, width * kChannels, kChannels);
@@ -201,7 +258,7 @@ void points_to_outputs(const ConvShape& s, const TileGrid& g, const Points& from
           store(hn::Add(load(strip + i * kChannels), add), strip + i * kChannels);
       }
       float* out = y + image * l.image + k * l.channel + 4 * row * l.row + 4 * column * l.pixel;
-      for (int64_t r = 0; r < std::min<int64_t>(4, s.out_h - 4 * row); ++r, out += l.row) {
+      for (int64_t r = 0; r < rows; ++r, out += l.row) {
         const float* const line = strip + r * width * kChannels;
         if (l.channel == 1) {
           for (int64_t i = 0; i < pixels; ++i)
@@ -244,7 +301,8 @@ void filters_to_points(const Filters& f, int64_t k0, int64_t k1, const Points& t
         HEBB_UNROLL for (int t = 0; t < 6; ++t) {
           V out[6];
           filter_points(columns[t], out);
-          HEBB_UNROLL for (int j = 0; j < 6; ++j) store(out[j], u + (6 * t + j) * to.point);
+          float* const row = pinned(u + 6 * t * to.point);
+          HEBB_UNROLL for (int j = 0; j < 6; ++j) store(out[j], row + j * to.point);
         }
       }
     }
@@ -252,8 +310,9 @@ void filters_to_points(const Filters& f, int64_t k0, int64_t k1, const Points& t
 }
 
 /// The way back for gradients: sums at the points, for input channels [c0, c1) and output channels [k0, k1).
-void points_to_filters(const Points& from, int64_t in_channels, int64_t c0, int64_t c1, int64_t k0,
-                       int64_t k1, float* gw) {
+/// They are the sums of `ranges` such matrices, `range` elements apart.
+void points_to_filters(const Points& from, int64_t ranges, int64_t range, int64_t in_channels, int64_t c0,
+                       int64_t c1, int64_t k0, int64_t k1, float* gw) {
   constexpr int64_t kAtOnce = 16;
   alignas(64) float lanes[kAtOnce * 9 * kChannels];
   for (int64_t k = k0; k < k1; k += kChannels) {
@@ -264,7 +323,12 @@ void points_to_filters(const Points& from, int64_t in_channels, int64_t c0, int6
         V columns[3][6];
         HEBB_UNROLL for (int j = 0; j < 6; ++j) {
           V in[6], out[3];
-          HEBB_UNROLL for (int t = 0; t < 6; ++t) in[t] = load(u + (6 * t + j) * from.point);
+          const float* const column = pinned(u + j * from.point);
+          HEBB_UNROLL for (int t = 0; t < 6; ++t) in[t] = load(column + 6 * t * from.point);
+          for (int64_t r = 1; r < ranges; ++r) {
+            HEBB_UNROLL for (int t = 0; t < 6; ++t) in[t] =
+                hn::Add(in[t], load(column + r * range + 6 * t * from.point));
+          }
           taps_of_points(in, out);
           HEBB_UNROLL for (int t = 0; t < 3; ++t) columns[t][j] = out[t];
         }
@@ -286,7 +350,7 @@ constexpr int64_t kSumLength = 48;
 
 /// out[point] = in[point] * filters[point] for all points: `tiles` rows, a panel of `width` output channels.
 void multiply_points(const Points& in, int64_t tiles, int64_t in_channels, const Points& filters,
-                     int64_t width, const Points& out) {
+                     int64_t width, const Points& out, NextTiles& next) {
   const EqualPieces rows(tiles, kMaxTileRows), depths(in_channels, kSumLength);
   const int vectors = width > kChannels ? 2 : 1;
   TileEnd<float> end;
@@ -296,6 +360,7 @@ void multiply_points(const Points& in, int64_t tiles, int64_t in_channels, const
       end.accumulate = j > 0;
       for (int64_t i = 0; i < rows.count; ++i) {
         const int64_t t = rows.begin(i);
+        if (j == 0) next.step();
         tile_kernel<float>(ALayout::kRows, rows.size(i), vectors)(depths.size(j), in.at(p, t) + c, in.row,
                                                                   filters.at(p, c), filters.row, out.at(p, t),
                                                                   out.row, kChannels, end);
@@ -313,9 +378,11 @@ HWY_INLINE void fetch_rows(const Points& from, int64_t p, int64_t first, int64_t
 }
 
 /// sums[p] (+)= in[p]^T * gradients[p] for points [p0, p1): over `tiles`, of input channels [c0, c1) and
-/// output channels [k0, k1). Rows of sums are whole vectors.
+/// output channels [k0, k1). Rows of sums are whole vectors. While it runs it brings nearer what comes next:
+/// the pixels of `next`, or without them its own operands, which then lie in a far cache.
 void add_products(const Points& in, const Points& gradients, int64_t tiles, int64_t p0, int64_t p1,
-                  int64_t c0, int64_t c1, int64_t k0, int64_t k1, bool accumulate, const Points& sums) {
+                  int64_t c0, int64_t c1, int64_t k0, int64_t k1, bool accumulate, const Points& sums,
+                  NextTiles* next) {
   const EqualPieces rows(c1 - c0, kMaxTileRows), depths(tiles, kSumLength);
   TileEnd<float> end;
   const int64_t panels = (k1 - k0 + 2 * kChannels - 1) / (2 * kChannels);
@@ -326,7 +393,7 @@ void add_products(const Points& in, const Points& gradients, int64_t tiles, int6
       // What the next sum reads lies in a far cache: it is fetched meanwhile, a few rows with each tile.
       const int64_t next_j = (j + 1) % depths.count, next_p = p + (next_j == 0),
                     next_t = depths.begin(next_j);
-      const EqualPieces fetches(next_p < p1 ? depths.size(next_j) : 0,
+      const EqualPieces fetches(next_p < p1 && !next ? depths.size(next_j) : 0,
                                 1 + depths.size(next_j) / (panels * rows.count));
       int64_t tile = 0;
       for (int64_t k = k0; k < k1; k += 2 * kChannels) {
@@ -337,6 +404,7 @@ void add_products(const Points& in, const Points& gradients, int64_t tiles, int6
             fetch_rows(in, next_p, row, fetches.size(tile), c0, c1);
             fetch_rows(gradients, next_p, row, fetches.size(tile), k0, k1);
           }
+          if (next) next->step();
           tile_kernel<float>(ALayout::kColumns, rows.size(i), k1 - k > kChannels ? 2 : 1)(
               depths.size(j), in.at(p, t) + c0 + c, in.row, gradients.at(p, t) + k, gradients.row,
               sums.at(p, c) + (k - k0), sums.row, kChannels, end);

@@ -5,74 +5,8 @@
 
 #include "hebb/backend/cpu/gemm.h"
 #include "hebb/backend/cpu/pieces.h"
+#include "hebb/backend/cpu/winograd_tiles.h"
 #include "hebb/ops/conv.h"
-
-#ifndef HEBB_BACKEND_CPU_WINOGRAD_TYPES_  // this file is compiled once for every instruction set
-#define HEBB_BACKEND_CPU_WINOGRAD_TYPES_
-namespace hebb::cpu {
-namespace {
-
-constexpr int64_t kPoints = 36;
-constexpr int64_t kRun = 8;  // neighbouring tiles that are turned into lanes together, at most
-
-/// The tiles of 4x4 outputs of all images; those at the ends hang over.
-struct TileGrid {
-  int64_t rows, columns, tiles;
-  explicit TileGrid(const ConvShape& s)
-      : rows(ceil_div(s.out_h, 4)), columns(ceil_div(s.out_w, 4)), tiles(s.batch * rows * columns) {}
-};
-
-/// Images of `channels` planes of h x w: elements from one image, channel, row and pixel to the next.
-struct ImageLayout {
-  int64_t channels, h, w, image, channel, row, pixel;
-  ImageLayout(int64_t n, int64_t height, int64_t width, bool channels_last)
-      : channels(n),
-        h(height),
-        w(width),
-        image(n * height * width),
-        channel(channels_last ? 1 : height * width),
-        row(channels_last ? width * n : width),
-        pixel(channels_last ? n : 1) {}
-};
-ImageLayout inputs_of(const ConvShape& s) { return {s.in_channels, s.in_h, s.in_w, s.channels_last}; }
-ImageLayout outputs_of(const ConvShape& s) { return {s.out_channels, s.out_h, s.out_w, s.channels_last}; }
-
-/// A matrix for each point: rows `row` apart, matrices `point` apart.
-struct Points {
-  float* data;
-  int64_t point, row;
-  float* at(int64_t p, int64_t i) const { return data + p * point + i * row; }
-};
-
-/// Weights as they are, [out_channels][in_channels][3][3], or, for the input gradient, as those of a
-/// convolution whose channels have changed places and whose kernel is turned around:
-/// [in_channels][out_channels][3][3].
-struct Filters {
-  const float* w;
-  int64_t in_channels, out_channels;
-  bool turned;
-};
-
-struct WinogradKernels {
-  int64_t lanes, tile_rows;  ///< of the micro-kernel
-  void (*inputs_to_points)(const ConvShape&, const TileGrid&, const float* x, int64_t first, int64_t end,
-                           int64_t c0, int64_t c1, const Points&);
-  void (*gradients_to_points)(const ConvShape&, const TileGrid&, const float* gy, int64_t first, int64_t end,
-                              int64_t c0, int64_t c1, const Points&);
-  void (*points_to_outputs)(const ConvShape&, const TileGrid&, const Points&, int64_t first, int64_t end,
-                            int64_t k0, int64_t k1, const float* bias, float* y);
-  void (*filters_to_points)(const Filters&, int64_t k0, int64_t k1, const Points&);
-  void (*points_to_filters)(const Points&, int64_t in_channels, int64_t c0, int64_t c1, int64_t k0,
-                            int64_t k1, float* gw);
-  void (*multiply_points)(const Points& in, int64_t tiles, int64_t in_channels, const Points& filters,
-                          int64_t width, const Points& out);
-  void (*add_products)(const Points& in, const Points& gradients, int64_t tiles, int64_t p0, int64_t p1,
-                       int64_t c0, int64_t c1, int64_t k0, int64_t k1, bool accumulate, const Points& sums);
-};
-
-}  // namespace
-}  // namespace hebb::cpu
-#endif
 
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
 #undef HWY_TARGET_INCLUDE
@@ -89,8 +23,10 @@ namespace {
 HWY_EXPORT(winograd_kernels);
 
 constexpr int64_t kLeastTiles = 4;       // with fewer the transformed filters are more than they are worth
-constexpr int64_t kTilesAtOnce = 36;     // by one thread: their points stay in the second-level cache
+constexpr int64_t kTilesAtOnce = 24;     // by one thread: their points stay in the second-level cache
 constexpr int64_t kTilesInCommon = 256;  // of the weight gradient, by all threads: in the third-level cache
+constexpr int64_t kTilesOfRange = 48;    // of the weight gradient, by one thread: in the second-level cache
+constexpr int64_t kFewBlocks = 4;        // of sums, which each thread has of its own
 constexpr int64_t kBlock = 64;           // channels of a block of the weight gradient, in and out
 constexpr int64_t kLine = 16;            // channels of a cache line, which threads do not share
 
@@ -161,9 +97,10 @@ void forward_by_tiles(const WinogradKernels& kernel, const ConvShape& s, const f
     const Points in = points(ScratchUse::kConvColumns, end - first, s.in_channels);
     const Points out = points(ScratchUse::kConvPixels, end - first, f.width);
     kernel.inputs_to_points(s, g, x, first, end, 0, s.in_channels, in);
+    NextTiles next(g, inputs_of(s), x, end, std::min(g.tiles, end + each), f.panels * kPoints * 3);
     for (int64_t i = 0; i < f.panels; ++i) {
       const int64_t k0 = i * f.width, k1 = std::min(s.out_channels, k0 + f.width);
-      kernel.multiply_points(in, end - first, s.in_channels, f.panel(filters, i), k1 - k0, out);
+      kernel.multiply_points(in, end - first, s.in_channels, f.panel(filters, i), k1 - k0, out, next);
       kernel.points_to_outputs(s, g, out, first, end, k0, k1, bias, y);
     }
   });
@@ -188,8 +125,9 @@ void forward_by_outputs(const WinogradKernels& kernel, const ConvShape& s, const
     for (int64_t first = 0; first < g.tiles; first += 2 * kTilesAtOnce) {
       const int64_t end = std::min(g.tiles, first + 2 * kTilesAtOnce);
       const Points out = points(ScratchUse::kConvPixels, end - first, f.width);
+      NextTiles none;
       kernel.multiply_points({in.at(0, first), in.point, in.row}, end - first, s.in_channels, filters,
-                             k1 - k0, out);
+                             k1 - k0, out, none);
       kernel.points_to_outputs(s, g, out, first, end, k0, k1, bias, y);
     }
   });
@@ -207,6 +145,116 @@ void forward(const ConvShape& s, const float* x, const Filters& f, float* filter
     all.transform(kernel, f, filter_points);
   }
   forward_by_tiles(kernel, s, x, filter_points, bias, y);
+}
+
+/// The sums of the weight gradient, in blocks of channels.
+struct SumBlocks {
+  int64_t in_channels, out_channels, in, out, count;
+  explicit SumBlocks(const ConvShape& s)
+      : in_channels(s.in_channels),
+        out_channels(s.out_channels),
+        in(ceil_div(in_channels, kBlock)),
+        out(ceil_div(out_channels, kBlock)),
+        count(in * out) {}
+  /// Calls fn(c0, c1, k0, k1) for the channels of block i.
+  template <class F>
+  void channels_of(int64_t i, F fn) const {
+    const int64_t c0 = i / out * kBlock, k0 = i % out * kBlock;
+    fn(c0, std::min(in_channels, c0 + kBlock), k0, std::min(out_channels, k0 + kBlock));
+  }
+  /// The part of `sums` that is block i's.
+  static Points block_of(const Points& sums, int64_t i) {
+    return {sums.at(0, i * kBlock), sums.point, sums.row};
+  }
+  /// The weight gradient, of sums that are the sums of `ranges` such lists of blocks.
+  void to_filters(const WinogradKernels& kernel, const Points& sums, int64_t ranges, float* gw) const {
+    const int64_t rows = kBlock / kLine;
+    for_each_piece(count * rows, static_cast<double>(in_channels * out_channels * 100), [&](int64_t i) {
+      channels_of(i / rows, [&](int64_t c0, int64_t c1, int64_t k0, int64_t k1) {
+        const int64_t c = c0 + i % rows * kLine;
+        if (c >= c1) return;
+        const Points from = block_of(sums, i / rows);
+        kernel.points_to_filters({from.at(0, c - c0), from.point, from.row}, ranges,
+                                 count * kBlock * from.row, in_channels, c, std::min(c1, c + kLine), k0, k1,
+                                 gw);
+      });
+    });
+  }
+};
+
+/// Ranges of tiles, each by one thread from pixels to sums of its own: no thread reads what another wrote but
+/// the sums, which are added in order. For many tiles of few channels. Threads beyond the ranges take some of
+/// the outputs of a range, and repeat the transform of its inputs.
+void weight_grad_by_ranges(const WinogradKernels& kernel, const ConvShape& s, const float* gy, const float* x,
+                           float* gw) {
+  const TileGrid g(s);
+  const SumBlocks blocks(s);
+  const int64_t ranges = 4 / std::min<int64_t>(2, blocks.count);  // of the shape alone, as the sums are
+  const int64_t groups = std::clamp<int64_t>(ceil_div(num_threads(), ranges), 1, blocks.out);
+  const Points sums = points(ScratchUse::kConvPartial, ranges * blocks.count * kBlock, kBlock);
+  for_each_piece(ranges * groups, multiplications(s, g), [&](int64_t i) {
+    const int64_t range = i / groups, group = i % groups;
+    const int64_t begin = g.tiles * range / ranges, end = g.tiles * (range + 1) / ranges;
+    const int64_t first_out = blocks.out * group / groups, last_out = blocks.out * (group + 1) / groups;
+    const int64_t pieces = ceil_div(end - begin, kTilesOfRange), most = ceil_div(end - begin, pieces);
+    const Points in = points(ScratchUse::kConvColumns, most, s.in_channels);
+    const Points gradients = points(ScratchUse::kConvPixels, most, s.out_channels);
+    for (int64_t t = begin; t < end; t += most) {
+      const int64_t stop = std::min(end, t + most);
+      kernel.inputs_to_points(s, g, x, t, stop, 0, s.in_channels, in);
+      kernel.gradients_to_points(s, g, gy, t, stop, first_out * kBlock,
+                                 std::min(s.out_channels, last_out * kBlock), gradients);
+      NextTiles next(g, inputs_of(s), x, stop, std::min(end, stop + most), kPoints * 12);
+      for (int64_t b = 0; b < blocks.count; ++b) {
+        if (b % blocks.out < first_out || b % blocks.out >= last_out) continue;
+        blocks.channels_of(b, [&](int64_t c0, int64_t c1, int64_t k0, int64_t k1) {
+          kernel.add_products(in, gradients, stop - t, 0, kPoints, c0, c1, k0, k1, t > begin,
+                              blocks.block_of(sums, range * blocks.count + b), &next);
+        });
+      }
+    }
+  });
+  blocks.to_filters(kernel, sums, ranges, gw);
+}
+
+/// Many tiles at a time are transformed by all threads, then multiplied by all threads: where the sums are
+/// cut depends on the shape alone.
+void weight_grad_by_blocks(const WinogradKernels& kernel, const ConvShape& s, const float* gy, const float* x,
+                           float* gw) {
+  const TileGrid g(s);
+  const SumBlocks blocks(s);
+  const int64_t parts = ceil_div(g.tiles, kTilesInCommon), most = ceil_div(g.tiles, parts);
+  const Points in = points(ScratchUse::kConvColumns, most, s.in_channels);
+  const Points gradients = points(ScratchUse::kConvPixels, most, s.out_channels);
+  // Each block's sums are one thread's and never leave its cache where one part has all tiles; else they are
+  // kept from part to part, and threads may take some of the points of a block.
+  const bool kept = parts > 1 || blocks.count < 2 * num_threads();
+  const int64_t shares = kept ? std::min<int64_t>(kPoints, cuts_for_threads(blocks.count, kPoints)) : 1;
+  const Points sums = kept ? points(ScratchUse::kConvPartial, blocks.count * kBlock, kBlock) : Points{};
+  for (int64_t part = 0; part < parts; ++part) {
+    const int64_t first = g.tiles * part / parts, tiles = g.tiles * (part + 1) / parts - first;
+    const int64_t pieces = ceil_div(tiles, kRun);
+    for_each_piece(
+        2 * pieces, static_cast<double>(tiles * (s.in_channels + s.out_channels) * 100), [&](int64_t i) {
+          const int64_t begin = i / 2 * kRun, stop = std::min(tiles, begin + kRun);
+          const Points& to = i % 2 ? gradients : in;
+          const Points there{to.at(0, begin), to.point, to.row};
+          if (i % 2)
+            kernel.gradients_to_points(s, g, gy, first + begin, first + stop, 0, s.out_channels, there);
+          else kernel.inputs_to_points(s, g, x, first + begin, first + stop, 0, s.in_channels, there);
+        });
+    const double work = multiplications(s, g) / static_cast<double>(parts);
+    for_each_piece(blocks.count * shares, work, [&](int64_t i) {
+      const int64_t b = i / shares, p0 = kPoints * (i % shares) / shares,
+                    p1 = kPoints * (i % shares + 1) / shares;
+      blocks.channels_of(b, [&](int64_t c0, int64_t c1, int64_t k0, int64_t k1) {
+        const Points to = kept ? blocks.block_of(sums, b) : points(ScratchUse::kConvPlanes, kBlock, kBlock);
+        kernel.add_products(in, gradients, tiles, p0, p1, c0, c1, k0, k1, part > 0, to, nullptr);
+        if (!kept) kernel.points_to_filters(to, 1, 0, s.in_channels, c0, c1, k0, k1, gw);
+      });
+    });
+  }
+  if (kept) blocks.to_filters(kernel, sums, 1, gw);
 }
 
 }  // namespace
@@ -236,60 +284,13 @@ void winograd_input_grad(const ConvShape& s, const float* gy, const float* w, fl
   forward(turned(s), gy, {w, s.out_channels, s.in_channels, true}, nullptr, nullptr, gx);
 }
 
-// Many tiles at a time are transformed by all threads, then multiplied by all threads: where the sums are cut
-// depends on the shape alone.
 void winograd_weight_grad(const ConvShape& s, const float* gy, const float* x, float* gw) {
   const WinogradKernels kernel = HWY_DYNAMIC_DISPATCH(winograd_kernels)();
-  const TileGrid g(s);
-  const int64_t parts = ceil_div(g.tiles, kTilesInCommon), most = ceil_div(g.tiles, parts);
-  const Points in = points(ScratchUse::kConvColumns, most, s.in_channels);
-  const Points gradients = points(ScratchUse::kConvPixels, most, s.out_channels);
-  const int64_t in_blocks = ceil_div(s.in_channels, kBlock), out_blocks = ceil_div(s.out_channels, kBlock);
-  const int64_t blocks = in_blocks * out_blocks;
-  // Each block's sums are one thread's and never leave its cache where one part has all tiles; else they are
-  // kept from part to part, and threads may take some of the points of a block.
-  const bool kept = parts > 1 || blocks < 2 * num_threads();
-  const int64_t shares = kept ? std::min<int64_t>(kPoints, cuts_for_threads(blocks, kPoints)) : 1;
-  const Points sums = kept ? points(ScratchUse::kConvPartial, blocks * kBlock, kBlock) : Points{};
-  const auto block_of = [&](int64_t b, const auto& fn) {
-    const int64_t c0 = b / out_blocks * kBlock, k0 = b % out_blocks * kBlock;
-    fn(c0, std::min(s.in_channels, c0 + kBlock), k0, std::min(s.out_channels, k0 + kBlock));
-  };
-  const auto sums_of = [&](int64_t b) { return Points{sums.at(0, b * kBlock), sums.point, sums.row}; };
-  for (int64_t part = 0; part < parts; ++part) {
-    const int64_t first = g.tiles * part / parts, tiles = g.tiles * (part + 1) / parts - first;
-    const int64_t pieces = ceil_div(tiles, kRun);
-    for_each_piece(
-        2 * pieces, static_cast<double>(tiles * (s.in_channels + s.out_channels) * 100), [&](int64_t i) {
-          const int64_t begin = i / 2 * kRun, stop = std::min(tiles, begin + kRun);
-          const Points& to = i % 2 ? gradients : in;
-          const Points there{to.at(0, begin), to.point, to.row};
-          if (i % 2)
-            kernel.gradients_to_points(s, g, gy, first + begin, first + stop, 0, s.out_channels, there);
-          else kernel.inputs_to_points(s, g, x, first + begin, first + stop, 0, s.in_channels, there);
-        });
-    const double work = multiplications(s, g) / static_cast<double>(parts);
-    for_each_piece(blocks * shares, work, [&](int64_t i) {
-      const int64_t b = i / shares, p0 = kPoints * (i % shares) / shares,
-                    p1 = kPoints * (i % shares + 1) / shares;
-      block_of(b, [&](int64_t c0, int64_t c1, int64_t k0, int64_t k1) {
-        const Points to = kept ? sums_of(b) : points(ScratchUse::kConvPlanes, kBlock, kBlock);
-        kernel.add_products(in, gradients, tiles, p0, p1, c0, c1, k0, k1, part > 0, to);
-        if (!kept) kernel.points_to_filters(to, s.in_channels, c0, c1, k0, k1, gw);
-      });
-    });
+  if (TileGrid(s).tiles > kTilesInCommon && SumBlocks(s).count <= kFewBlocks) {
+    weight_grad_by_ranges(kernel, s, gy, x, gw);
+  } else {
+    weight_grad_by_blocks(kernel, s, gy, x, gw);
   }
-  if (!kept) return;
-  const int64_t rows = kBlock / kLine;
-  for_each_piece(blocks * rows, static_cast<double>(s.in_channels * s.out_channels * 100), [&](int64_t i) {
-    block_of(i / rows, [&](int64_t c0, int64_t c1, int64_t k0, int64_t k1) {
-      const int64_t c = c0 + i % rows * kLine;
-      if (c >= c1) return;
-      const Points from = sums_of(i / rows);
-      kernel.points_to_filters({from.at(0, c - c0), from.point, from.row}, s.in_channels, c,
-                               std::min(c1, c + kLine), k0, k1, gw);
-    });
-  });
 }
 
 }  // namespace hebb::cpu
