@@ -108,6 +108,15 @@ Tensor load_batch(const char* option, const std::string& path, const Tensor& lik
   return t;
 }
 
+// What --precision asks for; f32, with a word on stderr, where the processor cannot.
+DType autocast_of(const BenchOptions& o) {
+  const DType wanted = o.precision == "bf16" ? bf16 : f32;
+  const Autocast products(wanted);
+  if (autocast_dtype() != wanted)
+    fmt::print(stderr, "hebb: this processor has no products of bf16 that hebb uses: f32\n");
+  return autocast_dtype();
+}
+
 int run(const App& app, const BenchOptions& o) {
   const double seconds = o.seconds.value_or(3);
   const WorkloadType* type = find_type(o.name);
@@ -117,11 +126,8 @@ int run(const App& app, const BenchOptions& o) {
   if (!o.x.empty()) w.x = load_batch("--x", o.x, w.x);
   if (!o.y.empty()) w.y = load_batch("--y", o.y, w.y);
 
-  const Autocast products(o.precision == "bf16" ? bf16 : f32);
+  const Autocast products(autocast_of(o));
   const std::string precision(name_of(autocast_dtype()));
-  if (precision != o.precision)
-    fmt::print(stderr, "hebb: this processor has no products of {} that hebb uses: {}\n", o.precision,
-               precision);
   std::optional<NoGrad> no_grad;
   if (o.infer) no_grad.emplace();
   const Step plain = make_step(w, o);
@@ -224,6 +230,7 @@ void add_bench(App& app) {
   c->add_flag("--profile", o->profile, "Print what each op took, the costliest first");
   c->callback([&app, o] {
     if (o->name == "machine") {
+      if (o->precision != "f32") throw CLI::ValidationError("--precision", "expected f32 for machine");
       app.run = [&app] { return run_machine(app); };
       return;
     }
@@ -231,7 +238,10 @@ void add_bench(App& app) {
       KernelOptions kernels{.batch = o->batch};
       if (!o->only.empty()) kernels.only = o->only;
       if (o->seconds) kernels.seconds = *o->seconds;
-      app.run = [&app, kernels] { return run_kernels(app, kernels); };
+      app.run = [&app, kernels, o] {
+        const Autocast products(autocast_of(*o));
+        return run_kernels(app, kernels);
+      };
       return;
     }
     if (!o->only.empty()) throw CLI::ValidationError("--only", "expected the name kernels, got " + o->name);

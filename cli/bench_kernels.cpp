@@ -9,6 +9,7 @@
 #include "hebb/autograd/grad.h"
 #include "hebb/core/parallel.h"
 #include "hebb/graph/compile.h"
+#include "hebb/op/autocast.h"
 #include "hebb/op/dispatch.h"
 #include "hebb/ops/channels_last.h"
 #include "hebb/ops/conv_attrs.h"
@@ -106,10 +107,12 @@ constexpr Convolution kConvolutionShapes[] = {
 
 Kernel kernel_of(const Product& p, int64_t batch, int direction) {
   const int64_t rows = batch * p.rows;
-  if (direction == 0) return kernel_of(ops::linear, Attrs{}, {randn({rows, p.in}), randn({p.out, p.in})});
+  const Tensor w = randn({p.out, p.in});
+  const bool low = detail::rounds(w);
+  if (direction == 0) return kernel_of(ops::linear, detail::ProductAttrs{low}, {randn({rows, p.in}), w});
   const Tensor g = randn({rows, p.out});
-  if (direction == 1) return kernel_of(ops::matmul, MatmulAttrs{}, {g, randn({p.out, p.in})});
-  return kernel_of(ops::matmul, MatmulAttrs{true, false}, {g, randn({rows, p.in})});
+  if (direction == 1) return kernel_of(ops::matmul, MatmulAttrs{.bf16 = low}, {g, w});
+  return kernel_of(ops::matmul, MatmulAttrs{.trans_a = true, .bf16 = low}, {g, randn({rows, p.in})});
 }
 
 Kernel kernel_of(const Convolution& c, int64_t batch, int direction) {
@@ -120,7 +123,9 @@ Kernel kernel_of(const Convolution& c, int64_t batch, int direction) {
     return randn(last ? to_nhwc_shape(s) : s);
   };
   const Tensor w = randn({c.out, c.in, c.kernel, c.kernel});
-  Conv2dAttrs a{.stride = {c.stride, c.stride}, .padding = {c.padding, c.padding, c.padding, c.padding}};
+  Conv2dAttrs a{.stride = {c.stride, c.stride},
+                .padding = {c.padding, c.padding, c.padding, c.padding},
+                .bf16 = detail::rounds(w)};
   if (direction == 0) return kernel_of(last ? ops::conv2d_nhwc : ops::conv2d, a, {image(c.in, c.side), w});
   const Tensor g = image(c.out, c.out_side());
   a.size[0] = a.size[1] = direction == 1 ? c.side : c.kernel;

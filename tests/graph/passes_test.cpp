@@ -104,6 +104,22 @@ TEST(Simplify, JoinsTheGradientsOfSlices) {
   EXPECT_EQ(joined({{0, 3}, {2, 6}}).first, 0u) << "they overlap";
 }
 
+TEST(Simplify, ProductsReadWhatIsTransposed) {
+  manual_seed(0);
+  const Tensors arguments{randn({2, 5, 3}), randn({2, 4, 3}), randn({6, 5}), randn({7, 6})};
+  const auto fn = [](Args a) -> Tensors {
+    return {matmul(a[0], transpose(a[1])), matmul(transpose(a[2]), transpose(a[3])),
+            matmul(permute(a[0], {1, 0, 2}), reshape(a[1], {1, 3, 8}))};
+  };
+  Graph g = traced(fn, arguments);
+  simplify(g);
+  drop_dead(g);
+  verify(g, "test");
+  EXPECT_EQ(count(g, "permute"), 1u) << "other dimensions than the last two";
+  const Tensors want = fn(arguments), got = Plan(g).run(arguments, {});
+  for (size_t i = 0; i < want.size(); ++i) EXPECT_TRUE(all(got[i] == want[i]).item<bool>()) << i;
+}
+
 TEST(ShareCommon, MakesOneOfEquals) {
   Graph g = traced(
       [](Args a) -> Tensors {

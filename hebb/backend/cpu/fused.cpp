@@ -78,7 +78,7 @@ namespace {
 
 HWY_EXPORT(fused_loops);
 
-constexpr int64_t kTile = 512;    // elements of a register
+constexpr int64_t kTile = 512;     // elements of a register
 constexpr int64_t kBlock = 32768;  // elements that one thread takes, and whose sums are one partial sum
 
 /// A program made ready for operands of certain sizes.

@@ -123,6 +123,19 @@ struct PanelShape {
   }
 };
 
+/// Rows in blocks of at most kBlockRows, all but the last one whole panels.
+struct RowBlocks {
+  int64_t rows;
+  EqualPieces panels;
+  int64_t count;
+  explicit RowBlocks(int64_t m)
+      : rows(m),
+        panels((m + kPackedTileRows - 1) / kPackedTileRows, kBlockRows / kPackedTileRows),
+        count(panels.count) {}
+  int64_t begin(int64_t i) const { return panels.begin(i) * kPackedTileRows; }
+  int64_t size(int64_t i) const { return std::min(panels.size(i) * kPackedTileRows, rows - begin(i)); }
+};
+
 /// Rows [m0, m1) by columns [n0, n1) of a product, computed by one thread.
 template <class F>
 class BlockedProduct {
@@ -131,7 +144,7 @@ class BlockedProduct {
 
  public:
   BlockedProduct(const Gemm<T>& g, int64_t m0, int64_t m1, int64_t n0, int64_t n1)
-      : g_(g), m0_(m0), m1_(m1), n0_(n0), n1_(n1), depths_(g.k), row_blocks_(m1 - m0, kBlockRows) {
+      : g_(g), m0_(m0), m1_(m1), n0_(n0), n1_(n1), depths_(g.k), row_blocks_(m1 - m0) {
     // Packing pays when many panels of columns reuse it, or when rows a multiple of 4 KiB apart would
     // evict each other.
     const int64_t panels = (n1 - n0 + kTileColumns<T> - 1) / kTileColumns<T>;
@@ -301,7 +314,7 @@ class BlockedProduct {
   const Gemm<T>& g_;
   const int64_t m0_, m1_, n0_, n1_;
   const DepthBlocks<F> depths_;
-  const EqualPieces row_blocks_;
+  const RowBlocks row_blocks_;
   bool pack_a_, pack_b_, large_a_, large_b_, large_c_;
   int64_t tile_rows_;
   ALayout layout_;

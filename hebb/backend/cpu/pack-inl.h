@@ -142,7 +142,22 @@ void pack_a_columns(const T* a, int64_t lda, const EqualPieces& pieces, int64_t 
   for (int64_t k = 0; k < words<F>(depth); ++k) {
     const T* s = a + k * F::kPerWord * lda;
     const int64_t rows_left = depth - k * F::kPerWord;
-    for (int64_t p = 0; p < pieces.count; ++p) {
+    int64_t p = 0;
+    // Two panels to a vector: each half is written to its own.
+#if HWY_TARGET != HWY_SCALAR
+    if constexpr (kLanes<T> == 2 * kPackedTileRows) {
+      if (pieces.longer == 0 && pieces.length == kPackedTileRows) {
+        const hn::Half<Tag<T>> half;
+        for (; p + 2 <= pieces.count; p += 2) {
+          T* q = out + p * panel_stride + k * kPackedTileRows;
+          const Vec<T> v = F::across_k(s + p * kPackedTileRows, lda, rows_left, kLanes<T>);
+          hn::StoreU(hn::LowerHalf(half, v), half, q);
+          hn::StoreU(hn::UpperHalf(half, v), half, q + panel_stride);
+        }
+      }
+    }
+#endif
+    for (; p < pieces.count; ++p) {
       const int64_t first = pieces.begin(p), rows = pieces.size(p);
       T* q = out + p * panel_stride + k * kPackedTileRows;
       for (int64_t i = 0; i < rows; i += kLanes<T>) {

@@ -4,6 +4,7 @@
 
 #include "hebb/graph/passes.h"
 #include "hebb/ops/index_attrs.h"
+#include "hebb/ops/matmul_attrs.h"
 #include "hebb/ops/table.h"
 #include "hebb/ops/view_attrs.h"
 
@@ -79,6 +80,30 @@ std::optional<Node> as_join(const Node& n, const Context& c) {
   return Node{&ops::cat, CatAttrs{dim}, std::move(inputs), n.outputs, n.module};
 }
 
+// Whether a node swaps the last two dimensions and leaves the others.
+bool is_transpose(const Node& n, const Context& c) {
+  const auto& dims = n.attrs.as<PermuteAttrs>().dims;
+  const int last = c.spec(n.outputs[0]).shape.ndim() - 1;
+  if (last < 1 || dims[last] != last - 1 || dims[last - 1] != last) return false;
+  for (int d = 0; d < last - 1; ++d)
+    if (dims[d] != d) return false;
+  return true;
+}
+
+// A product of a transposed operand reads the operand itself, by columns.
+void read_untransposed(Node& n, const Context& c) {
+  if (n.op != &ops::matmul) return;
+  auto attrs = n.attrs.as<MatmulAttrs>();
+  for (int i = 0; i < 2; ++i) {
+    const Node* const permute = c.made_by(n.inputs[i], ops::permute);
+    if (!permute || !is_transpose(*permute, c)) continue;
+    n.inputs[i] = permute->inputs[0];
+    bool& transposed = i == 0 ? attrs.trans_a : attrs.trans_b;
+    transposed = !transposed;
+  }
+  n.attrs = attrs;
+}
+
 }  // namespace
 
 void simplify(Graph& g) {
@@ -96,6 +121,7 @@ void simplify(Graph& g) {
     // A reshape of a reshape is one reshape.
     if (n.op == &ops::reshape)
       if (const Node* inner = c.made_by(n.inputs[0], ops::reshape)) n.inputs[0] = inner->inputs[0];
+    read_untransposed(n, c);
     if (auto join = as_join(n, c)) n = std::move(*join);
     if (n.outputs.size() == 1)
       if (const auto same = equal_to(n, c)) to[n.outputs[0]] = *same;
