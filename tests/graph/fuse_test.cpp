@@ -58,6 +58,23 @@ TEST(Fuse, LooksThroughReshapesAndWholeExpansions) {
   EXPECT_EQ(count(g, "exp") + count(g, "mul") + count(g, "add") + count(g, "expand"), 0u);
 }
 
+TEST(Fuse, LargeResultsAreWrittenPastTheCaches) {
+  manual_seed(1);
+  // Of rows that are whole vectors and of others, one result read on, and of no rows with a rest.
+  for (const int64_t columns : {48, 50}) {
+    const Graph g = fused_alike(
+        [](Args a) -> Tensors {
+          const Tensor y = relu(a[0] * a[1]);
+          return {y, y + a[0]};
+        },
+        {randn({(2 << 20) / columns + 1, columns}), randn({columns})});
+    EXPECT_EQ(count(g, "fused"), 1u);
+  }
+  const Graph g =
+      fused_alike([](Args a) -> Tensors { return {relu(a[0] * a[0] - a[0])}; }, {randn({(2 << 20) + 7})});
+  EXPECT_EQ(count(g, "fused"), 1u);
+}
+
 TEST(Fuse, KeepsWhatOthersReadBetween) {
   manual_seed(1);
   const Graph g = fused_alike(

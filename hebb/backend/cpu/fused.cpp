@@ -18,6 +18,7 @@ namespace {
 struct FusedKernels {
   ElementwiseLoop multiply_add;
   void (*add_rows)(const float* a, const float* b, int64_t rows, int64_t columns, float* sums);
+  void (*stream_tile)(const float* x, int64_t n, float* out);
 };
 
 }  // namespace
@@ -27,6 +28,7 @@ struct FusedKernels {
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "hebb/backend/cpu/fused.cpp"
+#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>  // must come before highway.h
 #include <hwy/highway.h>
 
@@ -66,7 +68,15 @@ void add_rows(const float* a, const float* b, int64_t rows, int64_t columns, flo
   for (; c < columns; c += L) some(std::integral_constant<int, 1>(), c, std::min(L, columns - c));
 }
 
-FusedKernels fused_loops() { return {multiply_add_loop, add_rows}; }
+/// Copies past the caches; out is aligned to a vector.
+void stream_tile(const float* x, int64_t n, float* out) {
+  const Tag<float> d;
+  int64_t i = 0;
+  for (; i + kLanes<float> <= n; i += kLanes<float>) hn::Stream(hn::LoadU(d, x + i), d, out + i);
+  if (i < n) store_first(load_first(x + i, n - i), out + i, n - i);
+}
+
+FusedKernels fused_loops() { return {multiply_add_loop, add_rows, stream_tile}; }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace hebb::cpu
@@ -78,8 +88,10 @@ namespace {
 
 HWY_EXPORT(fused_loops);
 
-constexpr int64_t kTile = 512;     // elements of a register
-constexpr int64_t kBlock = 32768;  // elements that one thread takes, and whose sums are one partial sum
+constexpr int64_t kTile = 512;          // elements of a register
+constexpr int64_t kBlock = 32768;       // elements that one thread takes, and whose sums are one partial sum
+constexpr int64_t kTilesAhead = 2;      // what passes by is fetched so early
+constexpr int64_t kStreamed = 2 << 20;  // results of so many elements are in no cache when they are read
 
 /// A program made ready for operands of certain sizes.
 class Machine {
@@ -91,6 +103,7 @@ class Machine {
       flat = flat && (kind == FusedOperand::dense || kind == FusedOperand::scalar);
     for (const FusedInstruction& i : program.instructions) flat = flat && !i.is_sum();
     columns_ = flat ? kTile : space_.columns;
+    streams_ = space_.total >= kStreamed && columns_ % 16 == 0;
     assign_registers();
   }
 
@@ -107,6 +120,7 @@ class Machine {
       Tiles tiles(*this, loops, inputs, outputs);
       for (int64_t b = begin; b < end; ++b)
         tiles.run_rows(b * each, std::min(rows, (b + 1) * each), partial.data() + b * sums_ * columns_);
+      hwy::FlushStream();
     });
     join_sums(partial, blocks, outputs);
   }
@@ -116,7 +130,8 @@ class Machine {
     const ElementwiseLoop* expressions = elementwise_loops();
     FusedKernels own = HWY_DYNAMIC_DISPATCH(fused_loops)();
   };
-  /// Where a value is found: in an operand that passes by, or in a register.
+  /// Where a value is found: in an operand that passes by, or in a register. A result that has a register is
+  /// written to memory from there.
   struct Value {
     int output = -1, reg = -1;
   };
@@ -145,6 +160,14 @@ class Machine {
    private:
     float* reg(int value) { return registers_ + m_.values_[value].reg * kTile; }
 
+    // Into the second-level cache: instructions behind the first one would leave memory idle.
+    static void fetch(const float* tile) {
+      for (int64_t i = 0; i < kTile; i += 16) __builtin_prefetch(tile + i, 0, 2);
+    }
+    void write(const float* tile, int64_t n, float* to) {
+      if (reinterpret_cast<uintptr_t>(to) % 64 == 0) loops_.own.stream_tile(tile, n, to);
+      else std::copy_n(tile, n, to);
+    }
     // What is the same in all tiles.
     void fill_once(int i) {
       const FusedOperand kind = m_.program_.inputs[i];
@@ -159,7 +182,7 @@ class Machine {
     // Where a value's part in the tile of n elements from `first` on is, or shall be.
     float* tile_of(int value, int64_t first, int64_t n) {
       const Value& v = m_.values_[value];
-      if (value >= m_.inputs_) return v.output >= 0 ? output<float>(outputs_, v.output) + first : reg(value);
+      if (value >= m_.inputs_) return v.reg >= 0 ? reg(value) : output<float>(outputs_, v.output) + first;
       auto* const data = const_cast<float*>(input<float>(inputs_, value));  // (inputs are not written to)
       const int64_t columns = m_.columns_;
       switch (m_.program_.inputs[value]) {
@@ -175,7 +198,10 @@ class Machine {
       return reg(value);
     }
     void run_tile(int64_t first, int64_t n, float* sums) {
-      for (int v = 0; v < m_.inputs_; ++v) at_[v] = tile_of(v, first, n);
+      for (int v = 0; v < m_.inputs_; ++v) {
+        at_[v] = tile_of(v, first, n);
+        if (m_.program_.inputs[v] == FusedOperand::dense) fetch(at_[v] + kTilesAhead * kTile);
+      }
       const auto operand = [&](int v) { return v < 0 ? nullptr : at_[v]; };
       int value = m_.inputs_;
       for (const FusedInstruction& i : m_.program_.instructions) {
@@ -190,6 +216,8 @@ class Machine {
               i.code == kMultiplyAdd ? loops_.own.multiply_add : loops_.expressions[i.code];
           at_[value] = tile_of(value, first, n);
           loop(at_[value], a, b, c, pq, static_cast<size_t>(n));
+          if (const Value& v = m_.values_[value]; v.output >= 0 && v.reg >= 0)
+            write(at_[value], n, output<float>(outputs_, v.output) + first);
         }
         ++value;
       }
@@ -224,10 +252,10 @@ class Machine {
       }
       Value& made = values_[static_cast<size_t>(inputs_) + i];
       if (n.is_sum()) ++sums_;
-      if (n.is_sum() || made.output >= 0) continue;
+      if (n.is_sum() || (made.output >= 0 && !streams_)) continue;
       if (free.empty()) free.push_back(registers_++);
       made.reg = free.back();
-      free.pop_back();
+      if (last[static_cast<size_t>(inputs_) + i] >= 0) free.pop_back();  // else it is written and done with
     }
   }
 
@@ -253,6 +281,7 @@ class Machine {
 
   const FusedProgram& program_;
   FusedSpace space_;
+  bool streams_;
   int inputs_, registers_ = 0;
   int64_t columns_, sums_ = 0;
   std::vector<Value> values_;
