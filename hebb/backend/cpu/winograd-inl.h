@@ -350,7 +350,7 @@ constexpr int64_t kSumLength = 48;
 
 /// out[point] = in[point] * filters[point] for all points: `tiles` rows, a panel of `width` output channels.
 void multiply_points(const Points& in, int64_t tiles, int64_t in_channels, const Points& filters,
-                     int64_t width, const Points& out, NextTiles& next) {
+                     int64_t width, const Points& out, NextTiles* next) {
   const EqualPieces rows(tiles, kMaxTileRows), depths(in_channels, kSumLength);
   const int vectors = width > kChannels ? 2 : 1;
   TileEnd<float> end;
@@ -360,7 +360,7 @@ void multiply_points(const Points& in, int64_t tiles, int64_t in_channels, const
       end.accumulate = j > 0;
       for (int64_t i = 0; i < rows.count; ++i) {
         const int64_t t = rows.begin(i);
-        if (j == 0) next.step();
+        if (next && j == 0) next->step();
         tile_kernel<float>(ALayout::kRows, rows.size(i), vectors)(depths.size(j), in.at(p, t) + c, in.row,
                                                                   filters.at(p, c), filters.row, out.at(p, t),
                                                                   out.row, kChannels, end);

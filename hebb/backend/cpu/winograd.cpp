@@ -100,7 +100,7 @@ void forward_by_tiles(const WinogradKernels& kernel, const ConvShape& s, const f
     NextTiles next(g, inputs_of(s), x, end, std::min(g.tiles, end + each), f.panels * kPoints * 3);
     for (int64_t i = 0; i < f.panels; ++i) {
       const int64_t k0 = i * f.width, k1 = std::min(s.out_channels, k0 + f.width);
-      kernel.multiply_points(in, end - first, s.in_channels, f.panel(filters, i), k1 - k0, out, next);
+      kernel.multiply_points(in, end - first, s.in_channels, f.panel(filters, i), k1 - k0, out, &next);
       kernel.points_to_outputs(s, g, out, first, end, k0, k1, bias, y);
     }
   });
@@ -125,9 +125,8 @@ void forward_by_outputs(const WinogradKernels& kernel, const ConvShape& s, const
     for (int64_t first = 0; first < g.tiles; first += 2 * kTilesAtOnce) {
       const int64_t end = std::min(g.tiles, first + 2 * kTilesAtOnce);
       const Points out = points(ScratchUse::kConvPixels, end - first, f.width);
-      NextTiles none;
       kernel.multiply_points({in.at(0, first), in.point, in.row}, end - first, s.in_channels, filters,
-                             k1 - k0, out, none);
+                             k1 - k0, out, nullptr);
       kernel.points_to_outputs(s, g, out, first, end, k0, k1, bias, y);
     }
   });

@@ -52,7 +52,6 @@ struct Filters {
 /// present ones are multiplied. Nothing for images whose channels are not last.
 class NextTiles {
  public:
-  NextTiles() = default;
   /// Tiles [first, end), in about so many steps.
   NextTiles(const TileGrid& g, const ImageLayout& l, const float* x, int64_t first, int64_t end,
             int64_t steps) {
@@ -100,7 +99,7 @@ struct WinogradKernels {
   void (*points_to_filters)(const Points&, int64_t ranges, int64_t range, int64_t in_channels, int64_t c0,
                             int64_t c1, int64_t k0, int64_t k1, float* gw);
   void (*multiply_points)(const Points& in, int64_t tiles, int64_t in_channels, const Points& filters,
-                          int64_t width, const Points& out, NextTiles& next);
+                          int64_t width, const Points& out, NextTiles* next);
   void (*add_products)(const Points& in, const Points& gradients, int64_t tiles, int64_t p0, int64_t p1,
                        int64_t c0, int64_t c1, int64_t k0, int64_t k1, bool accumulate, const Points& sums,
                        NextTiles* next);
