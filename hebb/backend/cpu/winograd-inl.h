@@ -97,6 +97,17 @@ HWY_INLINE T* pinned(T* p) {
   return p;
 }
 
+/// The second half of a transform of squares: the lines across, transformed and stored.
+template <int To, int From, auto Line>
+HWY_INLINE void store_rows(const V (&columns)[To][From], float* to, int64_t to_row, int64_t to_column) {
+  HEBB_UNROLL for (int i = 0; i < To; ++i) {
+    V out[To];
+    float* const row = pinned(to + i * to_row);
+    Line(columns[i], out);
+    HEBB_UNROLL for (int j = 0; j < To; ++j) store(out[j], row + j * to_column);
+  }
+}
+
 /// A transform of lines as one of squares: From x From vectors, rows `from_row` apart and columns
 /// `from_column` apart, to To x To ones.
 template <int From, int To, auto Line>
@@ -110,12 +121,7 @@ HWY_INLINE void square(const float* from, int64_t from_row, int64_t from_column,
     Line(in, out);
     HEBB_UNROLL for (int i = 0; i < To; ++i) columns[i][j] = out[i];
   }
-  HEBB_UNROLL for (int i = 0; i < To; ++i) {
-    V out[To];
-    float* const row = pinned(to + i * to_row);
-    Line(columns[i], out);
-    HEBB_UNROLL for (int j = 0; j < To; ++j) store(out[j], row + j * to_column);
-  }
+  store_rows<To, From, Line>(columns, to, to_row, to_column);
 }
 
 /// Which rows and columns of a square lie within an image.
@@ -141,12 +147,7 @@ void square_at_edge(const float* x, int64_t offset, int64_t row, int64_t pixel, 
     Line(in, out);
     HEBB_UNROLL for (int i = 0; i < 6; ++i) columns[i][j] = out[i];
   }
-  HEBB_UNROLL for (int i = 0; i < 6; ++i) {
-    V out[6];
-    float* const line = pinned(to + i * to_row);
-    Line(columns[i], out);
-    HEBB_UNROLL for (int j = 0; j < 6; ++j) store(out[j], line + j * to_column);
-  }
+  store_rows<6, Size, Line>(columns, to, to_row, to_column);
 }
 
 /// Calls fn(image, row, column, count) for each run of neighbouring tiles among [first, end).
