@@ -90,7 +90,7 @@ CLI::App* App::command(const char* name, const char* description, const char* ex
                 "Threads that kernels may use (default: all cores); results do not depend on it")
       ->check(CLI::Range(1, 1024));
   c->add_flag("--exact-conv", exact_conv,
-              "3x3 convolutions without Winograd's algorithm: slower, with a third of its rounding errors");
+              "Convolutions without Winograd's algorithm: slower, with a third of its rounding errors");
   return c;
 }
 

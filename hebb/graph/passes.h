@@ -22,6 +22,9 @@ void drop_dead(Graph& graph);
 /// normalisation in evaluation) go into the convolution or linear layer before them, and linear layers that
 /// follow one another become one where that is less work. Results differ by rounding.
 void fold_linear(Graph& graph);
+/// Max pooling before ReLU, where it stands behind it and nothing else reads what lies between: the same
+/// values and gradients from a fraction of the elements.
+void pool_first(Graph& graph);
 /// Changes convolutions of many channels, and what lies between them, over to images [N, H, W, C], if they
 /// gain more than turning costs. Sums run in another order: results differ by rounding.
 void channels_last(Graph& graph);

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "hebb/core/parallel.h"
+#include "hebb/ops/conv.h"
 #include "tests/backend/targets.h"
 
 namespace hebb::cpu::test {
@@ -153,6 +155,36 @@ void check_all(const Options& options) {
   check<T>("forward with bias", y, [&](T* out) { conv2d_forward(s, x.data(), w.data(), bias.data(), out); });
   check<T>("input gradient", gx, [&](T* out) { conv2d_input_grad(s, gy.data(), w.data(), out); });
   check<T>("weight gradient", gw, [&](T* out) { conv2d_weight_grad(s, gy.data(), x.data(), out); });
+}
+
+/// Direct convolutions for its lifetime.
+struct Exactly {
+  Exactly() { set_exact_conv(true); }
+  ~Exactly() { set_exact_conv(false); }
+};
+
+/// Largest differences to f64, of outputs, input and weight gradients.
+struct Errors {
+  double forward, input, weight;
+};
+inline Errors errors(const ConvShape& s) {
+  std::mt19937 rng(3);
+  const auto x = random_values<float>(s.batch * s.in_channels * s.in_h * s.in_w, rng);
+  const auto w = random_values<float>(s.out_channels * s.in_channels * s.kernel_h * s.kernel_w, rng);
+  const auto gy = random_values<float>(s.batch * s.out_channels * s.out_h * s.out_w, rng);
+  const auto worst = [&](auto kernel, const std::vector<float>& a, const std::vector<float>& b, size_t size) {
+    std::vector<float> single(size);
+    std::vector<double> wide(size);
+    kernel(a.data(), b.data(), single.data());
+    kernel(std::vector<double>(a.begin(), a.end()).data(), std::vector<double>(b.begin(), b.end()).data(),
+           wide.data());
+    double most = 0;
+    for (size_t i = 0; i < size; ++i) most = std::max(most, std::abs(single[i] - wide[i]));
+    return most;
+  };
+  return {worst([&](auto* a, auto* b, auto* out) { conv2d_forward(s, a, b, {}, out); }, x, w, gy.size()),
+          worst([&](auto* a, auto* b, auto* out) { conv2d_input_grad(s, a, b, out); }, gy, w, x.size()),
+          worst([&](auto* a, auto* b, auto* out) { conv2d_weight_grad(s, a, b, out); }, gy, x, w.size())};
 }
 
 }  // namespace hebb::cpu::test

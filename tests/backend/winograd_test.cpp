@@ -4,17 +4,10 @@
 
 #include <algorithm>
 
-#include "hebb/ops/conv.h"
 #include "tests/backend/conv_check.h"
 
 namespace hebb::cpu::test {
 namespace {
-
-/// Direct convolutions for its lifetime.
-struct Exactly {
-  Exactly() { set_exact_conv(true); }
-  ~Exactly() { set_exact_conv(false); }
-};
 
 TEST(Winograd, ChannelsTilesAndPaddings) {
   const Options shapes[] = {
@@ -148,30 +141,6 @@ TEST(Winograd, TakesNoOtherShapes) {
     other.*changed = 5;
     EXPECT_FALSE(is_winograd(shape_of(other)));
   }
-}
-
-/// Largest differences to f64, of outputs, input and weight gradients.
-struct Errors {
-  double forward, input, weight;
-};
-Errors errors(const ConvShape& s) {
-  std::mt19937 rng(3);
-  const auto x = random_values<float>(s.batch * s.in_channels * s.in_h * s.in_w, rng);
-  const auto w = random_values<float>(s.out_channels * s.in_channels * 9, rng);
-  const auto gy = random_values<float>(s.batch * s.out_channels * s.out_h * s.out_w, rng);
-  const auto worst = [&](auto kernel, const std::vector<float>& a, const std::vector<float>& b, size_t size) {
-    std::vector<float> single(size);
-    std::vector<double> wide(size);
-    kernel(a.data(), b.data(), single.data());
-    kernel(std::vector<double>(a.begin(), a.end()).data(), std::vector<double>(b.begin(), b.end()).data(),
-           wide.data());
-    double most = 0;
-    for (size_t i = 0; i < size; ++i) most = std::max(most, std::abs(single[i] - wide[i]));
-    return most;
-  };
-  return {worst([&](auto* a, auto* b, auto* out) { conv2d_forward(s, a, b, {}, out); }, x, w, gy.size()),
-          worst([&](auto* a, auto* b, auto* out) { conv2d_input_grad(s, a, b, out); }, gy, w, x.size()),
-          worst([&](auto* a, auto* b, auto* out) { conv2d_weight_grad(s, a, b, out); }, gy, x, w.size())};
 }
 
 TEST(Winograd, ErrorsAreNearThoseOfTheDirectWay) {

@@ -223,7 +223,7 @@ TEST(Optimize, UnknownPassesAreRefused) {
   Graph g = traced([](Args a) -> Tensors { return {a[0]}; }, {ones({2})});
   EXPECT_EQ(error_of([&] { optimize(g, "f"); }),
             "HEBB_DISABLE_PASS: expected names of fold_constants, simplify, share_common, drop_dead, "
-            "fold_linear, channels_last, split_norms, fuse, rematerialize, got \"simplfy\"");
+            "fold_linear, pool_first, channels_last, split_norms, fuse, rematerialize, got \"simplfy\"");
   ::unsetenv("HEBB_DISABLE_PASS");
 }
 

@@ -63,6 +63,20 @@ constexpr T start() {
   return fold == Fold::SumExp ? T{0} : identity<T, fold>();
 }
 
+// The first n elements at p, fewer than a vector holds, then `rest`. Nothing behind them is read.
+template <class D, class T>
+HWY_INLINE hn::Vec<D> load_first(D d, const T* p, int64_t n, T rest) {
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2  // masked lanes are not read
+  const auto first = hn::FirstN(d, static_cast<size_t>(n));
+  return hn::IfThenElse(first, hn::MaskedLoad(first, d, p), hn::Set(d, rest));
+#else
+  alignas(64) T lanes[hn::MaxLanes(d)];
+  hn::Store(hn::Set(d, rest), d, lanes);
+  std::memcpy(lanes, p, static_cast<size_t>(n) * sizeof(T));
+  return hn::Load(d, lanes);
+#endif
+}
+
 template <class T, Fold fold>
 HWY_INLINE T fold_row(const T* HWY_RESTRICT x, int64_t n, T shift) {
   const hn::CappedTag<T, kPartials<T>> d;
@@ -75,13 +89,11 @@ HWY_INLINE T fold_row(const T* HWY_RESTRICT x, int64_t n, T shift) {
   for (; i + kPartials<T> <= n; i += kPartials<T>)
     for (int k = 0; k < kVectors; ++k)
       part[k] = join<fold>(part[k], mapped<fold>(d, hn::LoadU(d, x + i + k * kLanes), shifts));
-  alignas(64) T lanes[kPartials<T>];
-  if (i < n) {
-    for (T& t : lanes) t = identity<T, fold>();
-    std::memcpy(lanes, x + i, static_cast<size_t>(n - i) * sizeof(T));
-    for (int k = 0; k < kVectors; ++k)
-      part[k] = join<fold>(part[k], mapped<fold>(d, hn::Load(d, lanes + k * kLanes), shifts));
+  for (int k = 0; i < n; ++k, i += kLanes) {
+    const auto v = i + kLanes <= n ? hn::LoadU(d, x + i) : load_first(d, x + i, n - i, identity<T, fold>());
+    part[k] = join<fold>(part[k], mapped<fold>(d, v, shifts));
   }
+  alignas(64) T lanes[kLanes];
   for (int half = kVectors / 2; half > 0; half /= 2)
     for (int k = 0; k < half; ++k) part[k] = join<fold>(part[k], part[k + half]);
   hn::Store(part[0], d, lanes);

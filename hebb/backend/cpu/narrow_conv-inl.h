@@ -16,25 +16,26 @@ namespace HWY_NAMESPACE {
 
 constexpr int64_t kImages = kLanes<float>;  // in a block
 
-/// Planes of a block of images with zeros left and right of them, as far as the kernel reaches.
-void spread_planes(const ConvShape& s, const NarrowSizes& z, const float* x, int64_t images, float* out) {
+/// A channel of a block of images, in rows of `width` with zeros left and right, as far as the kernel
+/// reaches.
+void spread_plane(const ConvShape& s, int64_t width, const float* x, int64_t images, float* out) {
   const Tag<float> d;
   const int64_t plane = s.in_h * s.in_w, stride = s.in_channels * plane;
-  for (int64_t c = 0; c < s.in_channels; ++c, x += plane) {
-    if (s.pad_left == 0 && z.width == s.in_w) {
-      lines_to_lanes(x, stride, images, plane, out);
-      out += plane * kImages;
-      continue;
+  if (s.pad_left == 0 && width == s.in_w) return lines_to_lanes(x, stride, images, plane, out);
+  const int64_t inside = std::clamp<int64_t>(width - s.pad_left, 0, s.in_w);
+  for (int64_t h = 0; h < s.in_h; ++h, out += width * kImages) {
+    for (int64_t w = 0; w < width; ++w) {
+      if (w == s.pad_left) w += inside;
+      if (w < width) hn::StoreU(hn::Zero(d), d, out + w * kImages);
     }
-    const int64_t inside = std::clamp<int64_t>(z.width - s.pad_left, 0, s.in_w);
-    for (int64_t h = 0; h < s.in_h; ++h, out += z.width * kImages) {
-      for (int64_t w = 0; w < z.width; ++w) {
-        if (w == s.pad_left) w += inside;
-        if (w < z.width) hn::StoreU(hn::Zero(d), d, out + w * kImages);
-      }
-      lines_to_lanes(x + h * s.in_w, stride, images, inside, out + s.pad_left * kImages);
-    }
+    lines_to_lanes(x + h * s.in_w, stride, images, inside, out + s.pad_left * kImages);
   }
+}
+
+/// All channels, one after the other.
+void spread_planes(const ConvShape& s, const NarrowSizes& z, const float* x, int64_t images, float* out) {
+  for (int64_t c = 0; c < s.in_channels; ++c)
+    spread_plane(s, z.width, x + c * s.in_h * s.in_w, images, out + c * s.in_h * z.width * kImages);
 }
 
 /// Where a tile of outputs finds its operands.
@@ -250,10 +251,6 @@ void sum_images(const float* sums, int64_t n, float* out) {
     HEBB_UNROLL for (int64_t i = 1; i < kImages; ++i) total = hn::Add(total, v[i]);
     store_first(total, out + p, count);
   }
-}
-
-NarrowKernels narrow_kernels() {
-  return {kImages, &spread_planes, &forward_block, &spread_gradients, &weight_sums, &sum_images};
 }
 
 }  // namespace HWY_NAMESPACE

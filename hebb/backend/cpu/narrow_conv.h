@@ -9,6 +9,9 @@ namespace hebb::cpu {
 
 /// Whether the forward and weight products of this shape run faster here than as matrix products.
 bool is_narrow(const ConvShape& shape);
+/// Whether such a shape runs by Winograd's algorithm along rows, kernels 5 to 7 wide, where that spares a
+/// fifth of the work and more. Never while exact_conv() is on.
+bool is_row_winograd(const ConvShape& shape);
 /// As conv2d_forward and conv2d_weight_grad, for narrow shapes.
 void narrow_forward(const ConvShape& shape, const float* x, const float* w, const float* bias, float* y);
 void narrow_weight_grad(const ConvShape& shape, const float* gy, const float* x, float* gw);
