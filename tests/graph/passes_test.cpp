@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <rapidcheck/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -147,6 +148,61 @@ TEST(DropDead, DropsWhatNothingReads) {
 }
 
 // ---- Channels last
+
+TEST(PoolFirst, PoolsBeforeReluOnBothWays) {
+  manual_seed(2);
+  const auto step = [](Args a) -> Tensors {
+    const Tensor x = a[0].detach().requires_grad_(true);
+    const Tensor y = max_pool2d(relu(x), 3, {.stride = 2, .padding = 1});
+    backward(sum(y * a[1]));
+    return {y.detach(), x.grad()};
+  };
+  Tensor x = randn({3, 2, 9, 12}) - 0.5;  // some windows of which are negative throughout
+  const Tensors arguments{x, randn({3, 2, 5, 6})};
+  Graph g = traced(step, arguments);
+  simplify(g);
+  drop_dead(g);
+  Graph changed = g;
+  pool_first(changed);
+  verify(changed, "pool_first");
+  const auto input_of = [](const Graph& graph, const char* op) {
+    for (const Node& n : graph.nodes)
+      if (op == std::string(n.op->name)) return graph.values[n.inputs[0]].shape;
+    return Shape{};
+  };
+  EXPECT_EQ(input_of(g, "relu"), Shape({3, 2, 9, 12}));
+  EXPECT_EQ(input_of(changed, "relu"), Shape({3, 2, 5, 6}));
+  EXPECT_EQ(input_of(changed, "relu_grad"), Shape({3, 2, 5, 6}));
+  Plan before(g), after(changed);
+  const Tensors want = before.run(arguments, {}), got = after.run(arguments, {});
+  EXPECT_EQ(got[0].to_vector<float>(), want[0].to_vector<float>());
+  EXPECT_EQ(got[1].to_vector<float>(), want[1].to_vector<float>());
+  EXPECT_GT(std::ranges::count(want[0].to_vector<float>(), 0.0f), 0) << "a window without a positive input";
+}
+
+TEST(PoolFirst, LeavesAloneWhatOthersRead) {
+  const Tensors x{randn({1, 1, 4, 4})};
+  const auto unchanged = [&](auto fn) {
+    Graph g = traced(fn, x);
+    const std::string before = g.str();
+    pool_first(g);
+    return g.str() == before;
+  };
+  EXPECT_TRUE(unchanged([](Args a) -> Tensors {
+    const Tensor y = relu(a[0]);
+    return {max_pool2d(y, 2), y};
+  })) << "a result";
+  EXPECT_TRUE(unchanged([](Args a) -> Tensors {
+    const Tensor y = relu(a[0]);
+    return {max_pool2d(y, 2), sum(y)};
+  })) << "another reader";
+  EXPECT_TRUE(unchanged([](Args a) -> Tensors {
+    const auto [y, places] = max_pool2d_with_indices(relu(a[0]), 2);
+    return {y, places};
+  })) << "the places";
+  EXPECT_TRUE(unchanged([](Args a) -> Tensors { return {max_pool2d(tanh(a[0]), 2)}; }));
+  EXPECT_FALSE(unchanged([](Args a) -> Tensors { return {max_pool2d(relu(a[0]), 2)}; }));
+}
 
 // A residual network of every op that follows convolutions, with its gradients.
 struct Residual : nn::Module {

@@ -24,7 +24,7 @@ T* output(void* const* out, int i) {
   return static_cast<T*>(out[i]);
 }
 
-/// How many items of `ns` nanoseconds are worth a thread: 20 microseconds.
-inline int64_t grain(double ns) { return 1 + static_cast<int64_t>(20000 / std::max(1.0, ns)); }
+/// How many items of `ns` nanoseconds are worth a thread: 8 microseconds.
+inline int64_t grain(double ns) { return 1 + static_cast<int64_t>(8000 / std::max(1.0, ns)); }
 
 }  // namespace hebb::cpu

@@ -78,11 +78,10 @@ void narrow_tile(const NarrowTile& t, float* out, int64_t out_stride) {
 }
 
 // Channels and places of a tile: their product of sums, the places and one tap fit into the registers.
-constexpr int kTileChannels = 4;
 constexpr int kMostPlaces = 8;
 constexpr bool kManyRegisters = HWY_TARGET == HWY_AVX3 || HWY_ARCH_ARM_A64;
 constexpr int tile_places(int64_t channels) {
-  constexpr int few[] = {8, 5, 4, 3}, many[] = {8, 8, 7, 6};
+  constexpr int few[] = {8, 5, 4, 3, 2, 2}, many[] = {8, 8, 7, 6, 5, 4};
   return (kManyRegisters ? many : few)[channels - 1];
 }
 
@@ -95,7 +94,7 @@ inline NarrowTileFn narrow_tile_kernel(int64_t channels, int64_t places) {
   using Places = std::make_integer_sequence<int, kMostPlaces>;
   static constexpr std::array<NarrowTileFn, kMostPlaces> kernels[] = {
       narrow_tiles_of<1>(Places()), narrow_tiles_of<2>(Places()), narrow_tiles_of<3>(Places()),
-      narrow_tiles_of<4>(Places())};
+      narrow_tiles_of<4>(Places()), narrow_tiles_of<5>(Places()), narrow_tiles_of<6>(Places())};
   return kernels[channels - 1][places - 1];
 }
 

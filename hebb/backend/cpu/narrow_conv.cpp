@@ -24,7 +24,8 @@ struct NarrowSizes {
         rows_at_once(std::max<int64_t>(1, 128 / s.out_w)) {}
 };
 
-constexpr int kPoints = 8;  // of a tile of Winograd's algorithm along rows
+constexpr int kTileChannels = 6;  // of outputs that are computed side by side
+constexpr int kPoints = 8;        // of a tile of Winograd's algorithm along rows
 
 /// Rows of outputs in tiles, as that algorithm takes them.
 struct RowTiles {
@@ -124,10 +125,11 @@ void row_winograd_forward(const ConvShape& s, const float* x, const float* w, co
     const int64_t k0 = s.out_channels * (i % cuts) / cuts, k1 = s.out_channels * (i % cuts + 1) / cuts;
     const int64_t stride = (s.in_channels * s.in_h * t.count + 1) * kernel.images;
     const int64_t plane = s.in_h * t.width * kernel.images;
-    const int64_t turned = 4 * (NarrowSizes(s).rows_at_once * s.out_w + t.outputs) * kernel.images;
+    const int64_t turned =
+        kTileChannels * (NarrowSizes(s).rows_at_once * s.out_w + t.outputs) * kernel.images;
     float* const v = scratch<float>(ScratchUse::kConvPlanes, kPoints * stride + plane);
-    float* const sums =
-        scratch<float>(ScratchUse::kConvColumns, kPoints * 4 * t.rows_at_once * t.count * kernel.images);
+    float* const sums = scratch<float>(ScratchUse::kConvColumns,
+                                       kPoints * kTileChannels * t.rows_at_once * t.count * kernel.images);
     kernel.points_of_images(s, t, x + first * s.in_channels * s.in_h * s.in_w, images, 0, s.in_h,
                             v + kPoints * stride, v, stride);
     kernel.forward_points(s, t, v, stride, u, bias, k0, k1, images, sums,
@@ -165,7 +167,8 @@ void narrow_forward(const ConvShape& s, const float* x, const float* w, const fl
     const int64_t first = i / cuts * kernel.images, images = std::min(kernel.images, s.batch - first);
     const int64_t k0 = s.out_channels * (i % cuts) / cuts, k1 = s.out_channels * (i % cuts + 1) / cuts;
     float* planes = scratch<float>(ScratchUse::kConvPlanes, s.in_channels * s.in_h * z.width * kernel.images);
-    float* rows = scratch<float>(ScratchUse::kConvPixels, 4 * z.rows_at_once * s.out_w * kernel.images);
+    float* rows =
+        scratch<float>(ScratchUse::kConvPixels, kTileChannels * z.rows_at_once * s.out_w * kernel.images);
     kernel.spread_planes(s, z, x + first * s.in_channels * s.in_h * s.in_w, images, planes);
     kernel.forward_block(s, z, planes, w, bias, k0, k1, images, rows,
                          y + first * s.out_channels * s.out_h * s.out_w);

@@ -19,7 +19,7 @@ namespace {
 constexpr int64_t kChunk = 4096;          // elements of a row that are folded at once
 constexpr int64_t kBlockRows = 64;        // rows that are folded at once
 constexpr int64_t kStrip = 512;           // columns of a block that one thread takes
-constexpr int64_t kThreadWork = 1 << 16;  // elements that pay for one more thread
+constexpr int64_t kThreadWork = 1 << 15;  // elements that pay for one more thread
 
 /// Extents and strides of some dimensions, outermost first.
 struct Walk {
