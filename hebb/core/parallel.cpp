@@ -40,28 +40,47 @@ std::atomic<int>& thread_setting() {
 
 thread_local bool inside_parallel = false;
 
-// Work shared by the threads of one parallel_for: part i of `parts` covers [n*i/parts, n*(i+1)/parts).
+// Work shared by `threads` threads, in `each` chunks for each: chunk i covers [n*i/chunks, n*(i+1)/chunks).
 struct Job {
+  static constexpr int kMostQueues = 16;  // with more threads, several share one
+
   int64_t n;
-  int parts;
+  int threads, each;
   void* context;
   detail::RangeFn fn;
-  std::atomic<int> next = 0;  // the first part that nobody has taken
+  std::atomic<int> next = 0;  // the first of single chunks that nobody has taken
   std::exception_ptr error = {};
   std::mutex error_mutex = {};
+  struct alignas(64) Queue {
+    std::atomic<int> next = 0;
+  };
+  Queue queues[kMostQueues] = {};
 
-  void run_part(int i) {
+  void run_chunk(int64_t i) {
+    const int64_t chunks = int64_t{threads} * each;
     const bool outer = std::exchange(inside_parallel, true);
     try {
-      fn(context, n * i / parts, n * (i + 1) / parts);
+      fn(context, n * i / chunks, n * (i + 1) / chunks);
     } catch (...) {
       const std::lock_guard lock(error_mutex);
       if (!error) error = std::current_exception();
     }
     inside_parallel = outer;
   }
-  void run_parts() {
-    for (int i = next++; i < parts; i = next++) run_part(i);
+  void run(int thread) {
+    if (each > 1) return run_queues(thread);
+    for (int i = next++; i < threads; i = next++) run_chunk(i);
+  }
+  // A thread takes its own chunks in order, neighbours side by side, so that it finds in its cache what it
+  // wrote a kernel ago; then those that others have not come to: no two cores are equally fast all the time.
+  void run_queues(int thread) {
+    const int count = std::min(threads, kMostQueues);
+    for (int q = 0; q < count; ++q) {
+      const int owner = (thread + q) % count;
+      const int begin = threads * owner / count * each, end = threads * (owner + 1) / count * each;
+      std::atomic<int>& taken = queues[owner].next;
+      for (int i = begin + taken++; i < end; i = begin + taken++) run_chunk(i);
+    }
   }
 };
 
@@ -87,7 +106,7 @@ bool spin_until(F done) {
   return false;
 }
 
-// Threads that take parts of the job at hand, as does the one that brings it: a worker that comes late finds
+// Threads that take chunks of the job at hand, as does the one that brings it: a worker that comes late finds
 // nothing left to do, and nobody waits for it. Between jobs workers look out for the next one for a while,
 // for kernels follow closely upon each other, and then sleep.
 class Pool {
@@ -105,19 +124,20 @@ class Pool {
 
   void run(Job& job) {
     const std::unique_lock only(submit_, std::try_to_lock);
-    if (!only) return job.run_parts();  // another thread's job has the workers
-    while (static_cast<int>(threads_.size()) < job.parts - 1) threads_.emplace_back([this] { work(); });
+    if (!only) return job.run(0);  // another thread's job has the workers
+    while (static_cast<int>(threads_.size()) < job.threads - 1)
+      threads_.emplace_back([this, number = static_cast<int>(threads_.size()) + 1] { work(number); });
     job_ = &job;
     ++generation_;
     if (sleeping_ > 0) generation_.notify_all();
-    job.run_parts();
+    job.run(0);
     job_ = nullptr;
     const auto left = [this] { return busy_ == 0; };
     while (!spin_until(left)) std::this_thread::yield();
   }
 
  private:
-  void work() {
+  void work(int number) {
     uint32_t seen = 0;
     for (;;) {
       if (!spin_until([&] { return generation_ != seen; })) {
@@ -128,7 +148,7 @@ class Pool {
       if (stop_) return;
       seen = generation_;
       ++busy_;  // from here on the job stays, if it is still there
-      if (Job* job = job_) job->run_parts();
+      if (Job* job = job_) job->run(number);
       --busy_;
     }
   }
@@ -151,15 +171,12 @@ Pool& pool() {
 
 void run_job(Job& job) {
 #if defined(HEBB_THREADS_OMP)
-#pragma omp parallel num_threads(job.parts)
-  {
-    // The runtime may grant fewer threads than asked for: each takes every k-th part.
-    for (int i = omp_get_thread_num(); i < job.parts; i += omp_get_num_threads()) job.run_part(i);
-  }
+#pragma omp parallel num_threads(job.threads)  // or fewer: they take the chunks of those that are missing
+  job.run(omp_get_thread_num());
 #elif defined(HEBB_THREADS_STD)
   pool().run(job);
 #else
-  job.run_parts();
+  job.run(0);
 #endif
 }
 
@@ -186,10 +203,12 @@ namespace detail {
 
 void parallel_ranges(int64_t n, int64_t grain, void* context, RangeFn fn) {
   if (n <= 0) return;
+  constexpr int64_t kChunksEach = 16, kGrainsOfChunk = 4;  // small jobs are over before threads drift apart
   const int64_t most = std::max<int64_t>(1, n / std::max<int64_t>(1, grain));
-  const int parts = inside_parallel ? 1 : static_cast<int>(std::min<int64_t>(num_threads(), most));
-  if (parts == 1) return fn(context, 0, n);
-  Job job{.n = n, .parts = parts, .context = context, .fn = fn};
+  const int threads = inside_parallel ? 1 : static_cast<int>(std::min<int64_t>(num_threads(), most));
+  if (threads == 1) return fn(context, 0, n);
+  const int each = static_cast<int>(std::clamp<int64_t>(most / (threads * kGrainsOfChunk), 1, kChunksEach));
+  Job job{.n = n, .threads = threads, .each = each, .context = context, .fn = fn};
   run_job(job);
   if (job.error) std::rethrow_exception(job.error);
 }
