@@ -149,6 +149,17 @@ FusedSpace::FusedSpace(const FusedProgram& program, SpecPtrs inputs) : total(-1)
   if (columns) rows = total / columns;
 }
 
+bool is_column_sum(const ReduceAttrs& attrs, const TensorSpec& x) {
+  constexpr int64_t kLeastColumns = 16;  // a vector
+  const int last = x.shape.ndim() - 1;
+  return x.dtype == f32 && last >= 1 && attrs.dims == (int64_t{1} << last) - 1 &&
+         x.shape[last] >= kLeastColumns;
+}
+const FusedProgram& column_sum_program() {
+  static const FusedProgram program{{FusedOperand::dense}, {{kColumnSum, {0, -1, -1}}}, {1}};
+  return program;
+}
+
 namespace ops {
 
 namespace {

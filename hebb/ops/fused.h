@@ -7,6 +7,7 @@
 
 #include "hebb/op/op.h"
 #include "hebb/ops/elementwise_expr.h"
+#include "hebb/ops/reduce_attrs.h"
 
 namespace hebb {
 
@@ -59,5 +60,11 @@ struct FusedSpace {
   int64_t total, rows, columns;
   FusedSpace(const FusedProgram& program, SpecPtrs inputs);
 };
+
+/// Whether ops::sum with these attributes is a program's sum over rows: of f32, over all dimensions but the
+/// last, which has 16 elements or more. Backends compute both the same way, so that fusing changes no bits.
+bool is_column_sum(const ReduceAttrs& attrs, const TensorSpec& x);
+/// The program that is such a sum alone.
+const FusedProgram& column_sum_program();
 
 }  // namespace hebb

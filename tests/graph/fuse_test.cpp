@@ -75,6 +75,32 @@ TEST(Fuse, LargeResultsAreWrittenPastTheCaches) {
   EXPECT_EQ(count(g, "fused"), 1u);
 }
 
+TEST(Fuse, SumsOverRowsJoinWhatTheySum) {
+  manual_seed(1);
+  const Tensors arguments{randn({4, 300, 32}), randn({4, 300, 32}), randn({32, 5})};
+  const Graph g = fused_alike(
+      [](Args a) -> Tensors {
+        const Tensor y = relu(a[0] + a[1]);
+        const Tensor product = matmul(y, a[2]);  // reads y before the sum does
+        return {product, sum(y, {0, 1}), sum(y, {0, 1}, true)};
+      },
+      arguments);
+  ASSERT_EQ(count(g, "fused"), 1u);
+  EXPECT_EQ(count(g, "sum") + count(g, "relu"), 0u);
+  EXPECT_EQ(program_of(g.nodes[0]).str(),
+            "(x0, x1) t2 = add(x0, x1); t3 = relu(t2); t4 = column_sum(t3); t5 = column_sum(t3); return t3, "
+            "t4, t5");
+  // Other dimensions, few columns, a row that is no operand's, and sums of what no program makes stay.
+  const Graph other = fused_alike(
+      [](Args a) -> Tensors {
+        const Tensor y = exp(a[0]), z = reshape(a[0], {1200, 32}) * 2;
+        return {sum(y, 1), sum(exp(reshape(a[0], {4, 2400, 4})), {0, 1}), sum(matmul(z, a[2]), 0),
+                sum(reshape(exp(a[1]), {4, 9600}), 0), sum(a[1], {0, 1})};
+      },
+      arguments);
+  EXPECT_EQ(count(other, "sum"), 5u);
+}
+
 TEST(Fuse, KeepsWhatOthersReadBetween) {
   manual_seed(1);
   const Graph g = fused_alike(

@@ -288,14 +288,17 @@ class Machine {
 };
 
 Kernel prepare_fused(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
-  if (in[0]->dtype != f32) return {};
-  const auto machine = std::make_shared<const Machine>(*attrs.as<FusedAttrs>().program, in);
+  return in[0]->dtype == f32 ? prepare_program(*attrs.as<FusedAttrs>().program, in) : Kernel();
+}
+
+}  // namespace
+
+Kernel prepare_program(const FusedProgram& program, SpecPtrs in) {
+  const auto machine = std::make_shared<const Machine>(program, in);
   return [machine](ExecContext&, const void* const* inputs, void* const* outputs) {
     machine->run(inputs, outputs);
   };
 }
-
-}  // namespace
 
 std::vector<KernelEntry> fused_kernels() { return {{&ops::fused, prepare_fused}}; }
 

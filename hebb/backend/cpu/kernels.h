@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "hebb/op/dispatch.h"
+#include "hebb/ops/fused.h"
 
 namespace hebb::cpu {
 
@@ -24,6 +25,9 @@ std::vector<KernelEntry> attention_kernels();   // attention.cpp
 std::vector<KernelEntry> fused_kernels();       // fused.cpp: fused programs
 std::vector<KernelEntry> random_kernels();      // random.cpp: dropout
 std::vector<KernelEntry> recurrent_kernels();   // recurrent.cpp: LSTM
+
+/// A fused program on f32 operands of these specs; the program is to live as long as the kernel.
+Kernel prepare_program(const FusedProgram& program, SpecPtrs inputs);
 
 /// Elementwise ops and copies run at once, with any strides. False if the op is neither.
 bool run_elementwise(const OpDef& op, const Attrs& attrs, std::span<const Tensor> inputs,

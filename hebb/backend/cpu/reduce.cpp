@@ -203,6 +203,8 @@ Kernel prepare_reduction(const Attrs& attrs, SpecPtrs in, F run) {
 }
 template <Fold fold>
 Kernel prepare_fold(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
+  if (fold == Fold::Sum && is_column_sum(attrs.as<ReduceAttrs>(), *in[0]))
+    return prepare_program(column_sum_program(), in);
   return prepare_reduction(
       attrs, in, []<class T>(const Plan& p, const T* x, T* y) { reduce<T>(fold, p, x, nullptr, y); });
 }

@@ -97,31 +97,56 @@ HWY_INLINE T* pinned(T* p) {
   return p;
 }
 
-/// The second half of a transform of squares: the lines across, transformed and stored.
-template <int To, int From, auto Line>
-HWY_INLINE void store_rows(const V (&columns)[To][From], float* to, int64_t to_row, int64_t to_column) {
-  HEBB_UNROLL for (int i = 0; i < To; ++i) {
-    V out[To];
+/// The second half of a transform of squares to points: the lines across, transformed and stored.
+template <int Size, auto Line>
+HWY_INLINE void store_points(const V (&columns)[6][Size], float* to, int64_t to_row, int64_t to_column) {
+  HEBB_UNROLL for (int i = 0; i < 6; ++i) {
+    V out[6];
     float* const row = pinned(to + i * to_row);
     Line(columns[i], out);
-    HEBB_UNROLL for (int j = 0; j < To; ++j) store(out[j], row + j * to_column);
+    HEBB_UNROLL for (int j = 0; j < 6; ++j) store(out[j], row + j * to_column);
   }
 }
 
-/// A transform of lines as one of squares: From x From vectors, rows `from_row` apart and columns
-/// `from_column` apart, to To x To ones.
-template <int From, int To, auto Line>
+/// A transform of lines as one of squares: Size x Size vectors, rows `from_row` apart and columns
+/// `from_column` apart, to 6 x 6 ones.
+template <int Size, auto Line>
 HWY_INLINE void square(const float* from, int64_t from_row, int64_t from_column, float* to, int64_t to_row,
                        int64_t to_column) {
-  V columns[To][From];
-  HEBB_UNROLL for (int j = 0; j < From; ++j) {
-    V in[From], out[To];
+  V columns[6][Size];
+  HEBB_UNROLL for (int j = 0; j < Size; ++j) {
+    V in[Size], out[6];
     const float* const column = pinned(from + j * from_column);
-    HEBB_UNROLL for (int i = 0; i < From; ++i) in[i] = load(column + i * from_row);
+    HEBB_UNROLL for (int i = 0; i < Size; ++i) in[i] = load(column + i * from_row);
     Line(in, out);
-    HEBB_UNROLL for (int i = 0; i < To; ++i) columns[i][j] = out[i];
+    HEBB_UNROLL for (int i = 0; i < 6; ++i) columns[i][j] = out[i];
   }
-  store_rows<To, From, Line>(columns, to, to_row, to_column);
+  store_points<Size, Line>(columns, to, to_row, to_column);
+}
+
+/// The way back: a tile's products, matrices `point` apart, to its 4 x 4 outputs, to which the bias is added.
+/// Streamed ones are written past the caches, whole lines at a time.
+template <bool Streamed>
+HWY_INLINE void outputs_of_tile(const float* from, int64_t point, V bias, float* to, int64_t row,
+                                int64_t pixel) {
+  V columns[4][6];
+  HEBB_UNROLL for (int j = 0; j < 6; ++j) {
+    V in[6], out[4];
+    const float* const column = pinned(from + j * point);
+    HEBB_UNROLL for (int i = 0; i < 6; ++i) in[i] = load(column + 6 * i * point);
+    outputs_of_points(in, out);
+    HEBB_UNROLL for (int i = 0; i < 4; ++i) columns[i][j] = out[i];
+  }
+  HEBB_UNROLL for (int i = 0; i < 4; ++i) {
+    V out[4];
+    float* const line = pinned(to + i * row);
+    outputs_of_points(columns[i], out);
+    HEBB_UNROLL for (int j = 0; j < 4; ++j) {
+      const V y = hn::Add(out[j], bias);
+      if constexpr (Streamed) hn::Stream(y, Tag<float>(), line + j * pixel);
+      else store(y, line + j * pixel);
+    }
+  }
 }
 
 /// Which rows and columns of a square lie within an image.
@@ -147,7 +172,7 @@ void square_at_edge(const float* x, int64_t offset, int64_t row, int64_t pixel, 
     Line(in, out);
     HEBB_UNROLL for (int i = 0; i < 6; ++i) columns[i][j] = out[i];
   }
-  store_rows<6, Size, Line>(columns, to, to_row, to_column);
+  store_points<Size, Line>(columns, to, to_row, to_column);
 }
 
 /// Calls fn(image, row, column, count) for each run of neighbouring tiles among [first, end).
@@ -202,7 +227,7 @@ HWY_INLINE void tiles_to_points(const TileGrid& g, const ImageLayout& l, const f
         float* const points = to.at(0, tile - first + i);
         if (inside.all(Size)) {
           for (c = c0; c < whole; c += kChannels)
-            square<Size, 6, Line>(from + offset + c, l.row, l.pixel, points + c, 6 * to.point, to.point);
+            square<Size, Line>(from + offset + c, l.row, l.pixel, points + c, 6 * to.point, to.point);
         } else {
           for (c = c0; c < whole; c += kChannels)
             square_at_edge<Size, Line>(from + c, offset, l.row, l.pixel, inside, points + c, 6 * to.point,
@@ -213,8 +238,8 @@ HWY_INLINE void tiles_to_points(const TileGrid& g, const ImageLayout& l, const f
     for (; c < c1; c += kChannels) {
       load_strip(l, from + c * l.channel, std::min(kChannels, l.channels - c), top, left, Size, width, strip);
       for (int64_t i = 0; i < count; ++i) {
-        square<Size, 6, Line>(strip + 4 * i * kChannels, width * kChannels, kChannels,
-                              to.at(0, tile - first + i) + c, 6 * to.point, to.point);
+        square<Size, Line>(strip + 4 * i * kChannels, width * kChannels, kChannels,
+                           to.at(0, tile - first + i) + c, 6 * to.point, to.point);
       }
     }
     tile += count;
@@ -230,36 +255,35 @@ void gradients_to_points(const ConvShape& s, const TileGrid& g, const float* gy,
   tiles_to_points<4, gradient_points>(g, outputs_of(s), gy, 0, 0, first, end, c0, c1, to);
 }
 
+constexpr int64_t kStreamedOutputs = 2 << 20;  // elements: no cache holds more until they are read
+
 /// The products of tiles [first, end) to outputs of channels [k0, k1).
 void points_to_outputs(const ConvShape& s, const TileGrid& g, const Points& from, int64_t first, int64_t end,
                        int64_t k0, int64_t k1, const float* bias, float* y) {
   alignas(64) float strip[4 * 4 * kRun * kChannels];
   const ImageLayout l = outputs_of(s);
+  // A streamed vector is to be a whole line of the cache.
+  const bool streamed = kChannels == 16 && l.channels % kChannels == 0 &&
+                        s.batch * l.image >= kStreamedOutputs && reinterpret_cast<uintptr_t>(y) % 64 == 0;
   int64_t tile = first;
   for_each_run(g, first, end, [&](int64_t image, int64_t row, int64_t column, int64_t count) HWY_ATTR {
     const int64_t width = 4 * count, pixels = std::min(width, s.out_w - 4 * column);
     const int64_t rows = std::min<int64_t>(4, s.out_h - 4 * row);
     for (int64_t k = k0; k < k1; k += kChannels) {
       const int64_t channels = std::min(kChannels, k1 - k);
-      if (l.channel == 1 && channels == kChannels && rows == 4 && pixels == width && !bias) {
-        float* const out = y + image * l.image + k + 4 * row * l.row + 4 * column * l.pixel;
-        for (int64_t i = 0; i < count; ++i) {
-          square<6, 4, outputs_of_points>(from.at(0, tile - first + i) + (k - k0), 6 * from.point, from.point,
-                                          out + 4 * i * l.pixel, l.row, l.pixel);
-        }
-        continue;
-      }
-      for (int64_t i = 0; i < count; ++i) {
-        square<6, 4, outputs_of_points>(from.at(0, tile - first + i) + (k - k0), 6 * from.point, from.point,
-                                        strip + 4 * i * kChannels, width * kChannels, kChannels);
-      }
-      if (bias) {
-        const V add = load_first(bias + k, channels);
-        for (int64_t i = 0; i < 4 * width; ++i)
-          store(hn::Add(load(strip + i * kChannels), add), strip + i * kChannels);
-      }
+      const V add = bias ? load_first(bias + k, channels) : hn::Zero(Tag<float>());
+      const bool in_place = l.channel == 1 && channels == kChannels && rows == 4 && pixels == width;
       float* out = y + image * l.image + k * l.channel + 4 * row * l.row + 4 * column * l.pixel;
-      for (int64_t r = 0; r < rows; ++r, out += l.row) {
+      for (int64_t i = 0; i < count; ++i) {
+        const float* const points = from.at(0, tile - first + i) + (k - k0);
+        if (!in_place)
+          outputs_of_tile<false>(points, from.point, add, strip + 4 * i * kChannels, width * kChannels,
+                                 kChannels);
+        else if (streamed)
+          outputs_of_tile<true>(points, from.point, add, out + 4 * i * l.pixel, l.row, l.pixel);
+        else outputs_of_tile<false>(points, from.point, add, out + 4 * i * l.pixel, l.row, l.pixel);
+      }
+      for (int64_t r = 0; r < rows && !in_place; ++r, out += l.row) {
         const float* const line = strip + r * width * kChannels;
         if (l.channel == 1) {
           for (int64_t i = 0; i < pixels; ++i)
@@ -271,6 +295,7 @@ void points_to_outputs(const ConvShape& s, const TileGrid& g, const Points& from
     }
     tile += count;
   });
+  if (streamed) hwy::FlushStream();
 }
 
 /// Filters to their points, for output channels [k0, k1), one or two vectors of them.

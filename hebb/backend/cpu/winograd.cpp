@@ -1,6 +1,8 @@
 // Winograd convolutions: which threads transform and multiply which tiles and channels, and in what memory.
 #include "hebb/backend/cpu/winograd.h"
 
+#include <hwy/cache_control.h>
+
 #include <algorithm>
 
 #include "hebb/backend/cpu/gemm.h"

@@ -34,6 +34,30 @@ struct Group {
   bool open = true;
 };
 
+bool is_sum_of_rows(const Graph& g, const Node& n) {
+  return n.op == &ops::sum && is_column_sum(n.attrs.as<ReduceAttrs>(), g.values[n.inputs[0]]);
+}
+
+// Sums over rows right behind what they sum, so that nothing that reads the same stands between the two.
+void hasten_sums(Graph& g) {
+  std::vector<std::vector<size_t>> sums(g.values.size());
+  std::vector<bool> made(g.values.size());
+  for (const Node& n : g.nodes)
+    for (const ValueId v : n.outputs) made[v] = true;
+  const auto moves = [&](const Node& n) { return is_sum_of_rows(g, n) && made[n.inputs[0]]; };
+  for (size_t i = 0; i < g.nodes.size(); ++i)
+    if (moves(g.nodes[i])) sums[g.nodes[i].inputs[0]].push_back(i);
+  std::vector<Node> nodes;
+  const auto add = [&](const auto& again, size_t i) -> void {
+    nodes.push_back(g.nodes[i]);
+    for (const ValueId v : g.nodes[i].outputs)
+      for (const size_t sum : sums[v]) again(again, sum);
+  };
+  for (size_t i = 0; i < g.nodes.size(); ++i)
+    if (!moves(g.nodes[i])) add(add, i);
+  g.nodes = std::move(nodes);
+}
+
 class Fusion {
  public:
   explicit Fusion(Graph& g)
@@ -99,6 +123,11 @@ class Fusion {
       }
       return p;
     }
+    if (is_sum_of_rows(g_, n)) {
+      if (!is_dense(n.inputs[0])) return std::nullopt;
+      const Shape& s = shape(n.inputs[0]);
+      return Part{{{same_[n.inputs[0]], FusedOperand::dense}}, s.numel(), s[s.ndim() - 1]};
+    }
     if (n.op->elementwise < 0 || g_.values[n.outputs[0]].dtype != f32) return std::nullopt;
     p.total = shape(n.outputs[0]).numel();
     for (const ValueId v : n.inputs) {
@@ -111,8 +140,10 @@ class Fusion {
   }
 
   bool is_sum(ValueId v) const {
-    if (!maker_[v] || maker_[v]->op != &ops::fused) return false;
+    if (!maker_[v]) return false;
     const Node& n = *maker_[v];
+    if (is_sum_of_rows(g_, n)) return true;
+    if (n.op != &ops::fused) return false;
     const FusedProgram& program = *n.attrs.as<FusedAttrs>().program;
     const auto at = std::find(n.outputs.begin(), n.outputs.end(), v) - n.outputs.begin();
     return program.maker(program.outputs[static_cast<size_t>(at)]).is_sum();
@@ -184,8 +215,10 @@ class Fusion {
       return maker_[v] && std::binary_search(group.nodes.begin(), group.nodes.end(),
                                              static_cast<size_t>(maker_[v] - g_.nodes.data()));
     };
-    const ValueId last = g_.nodes[group.nodes.back()].outputs[0];
-    for (const bool like_last : {true, false})  // the first dense input gives the outputs their shape
+    // The first dense input gives the outputs their shape, and tells how long a row is.
+    const Node& end = g_.nodes[group.nodes.back()];
+    const ValueId last = is_sum_of_rows(g_, end) ? end.inputs[0] : end.outputs[0];
+    for (const bool like_last : {true, false})
       for (const Part& p : parts)
         for (const Operand& o : p.operands)
           if (!inside(o.value) && !d.input_numbers.contains(o) &&
@@ -198,6 +231,9 @@ class Fusion {
     if (kinds.size() > kMostInputs ||
         std::find(kinds.begin(), kinds.end(), FusedOperand::dense) == kinds.end())
       return std::nullopt;
+    std::vector<const TensorSpec*> specs;
+    for (const ValueId v : d.inputs) specs.push_back(&g_.values[v]);
+    if (group.columns >= 0 && FusedSpace(d.program, specs).columns != group.columns) return std::nullopt;
     for (size_t k = 0; k < parts.size(); ++k) {
       const Node& n = g_.nodes[group.nodes[k]];
       std::vector<int> numbers;  // of the values that the part's own program counts
@@ -231,6 +267,10 @@ class Fusion {
       for (const FusedInstruction& i : program.instructions) add(i);
       for (size_t k = 0; k < n.outputs.size(); ++k)
         d.made[n.outputs[k]] = numbers[static_cast<size_t>(program.outputs[k])];
+      return;
+    }
+    if (n.op == &ops::sum) {
+      d.made[n.outputs[0]] = add(column_sum_program().instructions[0]);
       return;
     }
     const auto& a = n.attrs.as<ElementwiseAttrs>();
@@ -291,6 +331,9 @@ class Fusion {
 
 }  // namespace
 
-void fuse(Graph& g) { Fusion(g).run(); }
+void fuse(Graph& g) {
+  hasten_sums(g);
+  Fusion(g).run();
+}
 
 }  // namespace hebb::graph
