@@ -1,8 +1,10 @@
 #include "hebb/ops/creation.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
+#include "hebb/core/parallel.h"
 #include "hebb/ops/op_support.h"
 #include "hebb/ops/table.h"
 
@@ -75,8 +77,10 @@ const OpDef full{.name = "full",
                      [](const ReferenceArgs& s) {
                        const double value = s.attrs.as<FullAttrs>().value;
                        visit_dtype(s.outputs[0].dtype(), [&]<class T>(T) {
-                         std::fill_n(s.outputs[0].mutable_data<T>(), s.outputs[0].numel(),
-                                     convert_element<T>(value));
+                         T* const to = s.outputs[0].mutable_data<T>();
+                         parallel_for(s.outputs[0].numel(), 1 << 15, [&](int64_t b, int64_t e) {
+                           std::fill(to + b, to + e, convert_element<T>(value));
+                         });
                        });
                      },
                  .samples = []() -> std::vector<Sample> {
