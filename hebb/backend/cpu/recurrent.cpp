@@ -13,8 +13,78 @@
 #include "hebb/ops/elementwise_expr.h"
 #include "hebb/ops/table.h"
 
+#ifndef HEBB_BACKEND_CPU_RECURRENT_TYPES_  // this file is compiled once for every instruction set
+#define HEBB_BACKEND_CPU_RECURRENT_TYPES_
 namespace hebb::cpu {
 namespace {
+
+/// What one row of one step reads and writes on the way back: n values each, 4 n of gates.
+template <class T>
+struct CellGradient {
+  const T *gates, *before, *tanh_c;       // of the forward pass; the cells of the step before
+  const T *from_h, *from_c, *from_gates;  // gradients of the layer's outputs
+  const T* gh;                            // those that come from the next step
+  T *gc, *out;                            // `gc` becomes that for the step before
+};
+
+}  // namespace
+}  // namespace hebb::cpu
+#endif
+
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "hebb/backend/cpu/recurrent.cpp"
+#include <hwy/foreach_target.h>  // must come before highway.h
+#include <hwy/highway.h>
+
+#include "hebb/backend/cpu/gemm-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace hebb::cpu {
+namespace HWY_NAMESPACE {
+
+template <class T>
+void cell_backward(int64_t n, const CellGradient<T>& g) {
+  const auto one = hn::Set(Tag<T>(), T(1));
+  const auto rest = [&](Vec<T> v) HWY_ATTR { return hn::NegMulAdd(v, v, one); };  // 1 - v^2
+  for (int64_t j = 0; j < n; j += kLanes<T>) {
+    const int64_t count = std::min<int64_t>(kLanes<T>, n - j);
+    const auto load = [&](const T* p) HWY_ATTR { return load_first(p + j, count); };
+    const auto in = load(g.gates), forget = load(g.gates + n), cell = load(g.gates + 2 * n),
+               out = load(g.gates + 3 * n), tanh_c = load(g.tanh_c);
+    const auto h_grad = hn::Add(load(g.gh), load(g.from_h));
+    const auto c_grad = hn::MulAdd(hn::Mul(h_grad, out), rest(tanh_c), hn::Add(load(g.gc), load(g.from_c)));
+    const auto store = [&](int gate, Vec<T> factor, Vec<T> slope) HWY_ATTR {
+      const auto sum = hn::Add(factor, load(g.from_gates + gate * n));
+      store_first(hn::Mul(sum, slope), g.out + gate * n + j, count);
+    };
+    store(0, hn::Mul(c_grad, cell), hn::NegMulAdd(in, in, in));  // v (1 - v)
+    store(1, hn::Mul(c_grad, load(g.before)), hn::NegMulAdd(forget, forget, forget));
+    store(2, hn::Mul(c_grad, in), rest(cell));
+    store(3, hn::Mul(h_grad, tanh_c), hn::NegMulAdd(out, out, out));
+    store_first(hn::Mul(c_grad, forget), g.gc + j, count);
+  }
+}
+
+// Highway exports plain functions, so each type has its own.
+void cell_backward_f32(int64_t n, const CellGradient<float>& g) { cell_backward(n, g); }
+void cell_backward_f64(int64_t n, const CellGradient<double>& g) { cell_backward(n, g); }
+
+}  // namespace HWY_NAMESPACE
+}  // namespace hebb::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace hebb::cpu {
+namespace {
+
+HWY_EXPORT(cell_backward_f32);
+HWY_EXPORT(cell_backward_f64);
+
+void cell_backward(int64_t n, const CellGradient<float>& g) { HWY_DYNAMIC_DISPATCH(cell_backward_f32)(n, g); }
+void cell_backward(int64_t n, const CellGradient<double>& g) {
+  HWY_DYNAMIC_DISPATCH(cell_backward_f64)(n, g);
+}
 
 /// y[i] = f(x[i]) for the function of the elementwise table; x may be y.
 template <class T>
@@ -34,8 +104,11 @@ struct Sizes {
   Sizes(const Shape& gates, const Attrs& attrs)
       : steps(gates[0]), batch(gates[1]), hidden(gates[2] / 4), bf16(attrs.as<detail::ProductAttrs>().bf16) {}
   int64_t states() const { return batch * hidden; }
-  /// Rows that are worth a thread: some 100,000 multiplications.
-  int64_t grain() const { return 1 + 100000 / (steps * 4 * hidden * hidden); }
+  /// Rows that are worth a thread: some 100,000 multiplications, and as many as read the weight together.
+  int64_t grain() const {
+    const int64_t least = 1 + 100000 / (steps * 4 * hidden * hidden), threads = num_threads();
+    return std::max(least, (batch + threads - 1) / threads);
+  }
 };
 
 /// The weight as the products of all steps read it.
@@ -56,24 +129,6 @@ void step_forward(int64_t n, T* gates, const T* before, T* c, T* h) {
   for (int64_t j = 0; j < n; ++j) c[j] = f[j] * before[j] + i[j] * g[j];
   map(detail::Expr::tanh, c, h, n);
   for (int64_t j = 0; j < n; ++j) h[j] *= o[j];
-}
-
-/// Back through it. `gh` and `gc` hold the gradients that come from the next step; `gc` becomes that for the
-/// step before. `tanh_c` is memory for n values.
-template <class T>
-void step_backward(int64_t n, const T* gates, const T* before, const T* c, const T* from_h, const T* from_c,
-                   const T* from_gates, const T* gh, T* gc, T* tanh_c, T* out) {
-  map(detail::Expr::tanh, c, tanh_c, n);
-  for (int64_t j = 0; j < n; ++j) {
-    const T i = gates[j], f = gates[n + j], g = gates[2 * n + j], o = gates[3 * n + j];
-    const T h_grad = gh[j] + from_h[j];
-    const T c_grad = gc[j] + from_c[j] + h_grad * o * (1 - tanh_c[j] * tanh_c[j]);
-    out[j] = (c_grad * g + from_gates[j]) * (i * (1 - i));
-    out[n + j] = (c_grad * before[j] + from_gates[n + j]) * (f * (1 - f));
-    out[2 * n + j] = (c_grad * i + from_gates[2 * n + j]) * (1 - g * g);
-    out[3 * n + j] = (h_grad * tanh_c[j] + from_gates[3 * n + j]) * (o * (1 - o));
-    gc[j] = c_grad * f;
-  }
 }
 
 template <class T>
@@ -136,8 +191,16 @@ void lstm_backward(const Sizes& z, const T* gh, const T* gc, const T* g_gates, c
       for (int64_t b = 0; b < rows; ++b) {
         const int64_t state = (row + b) * n, gate = state * 4;
         const T* before = t > 0 ? c + state - z.states() : c0 + (begin + b) * n;
-        step_backward(n, gates + gate, before, c + state, gh + state, gc + state, g_gates + gate,
-                      gh0 + (begin + b) * n, gc0 + (begin + b) * n, tanh_c, out + gate);
+        map(detail::Expr::tanh, c + state, tanh_c, n);
+        cell_backward(n, CellGradient<T>{.gates = gates + gate,
+                                         .before = before,
+                                         .tanh_c = tanh_c,
+                                         .from_h = gh + state,
+                                         .from_c = gc + state,
+                                         .from_gates = g_gates + gate,
+                                         .gh = gh0 + (begin + b) * n,
+                                         .gc = gc0 + (begin + b) * n,
+                                         .out = out + gate});
       }
       Gemm<T> g = product;
       g.m = rows;
@@ -176,3 +239,4 @@ std::vector<KernelEntry> recurrent_kernels() {
 }
 
 }  // namespace hebb::cpu
+#endif  // HWY_ONCE
