@@ -7,6 +7,7 @@
 #include "hebb/backend/cpu/conv.h"
 #include "hebb/backend/cpu/gemm.h"
 #include "hebb/backend/cpu/pieces.h"
+#include "hebb/backend/cpu/thin_conv.h"
 #include "hebb/backend/cpu/winograd.h"
 
 namespace hebb::cpu {
@@ -122,16 +123,19 @@ void tiling_input_grad(const ConvShape& s, const float* gy, const float* w, floa
 
 int64_t last_filters_size(const ConvShape& s) {
   return is_winograd(s) ? winograd_filters_size(s)
+         : is_thin(s)   ? thin_filters_size(s)
                         : packed_b_size<float>(s.out_channels, s.kernel_h * s.kernel_w * s.in_channels);
 }
 void last_filters(const ConvShape& s, const float* w, float* out) {
   if (is_winograd(s)) return winograd_filters(s, w, out);
+  if (is_thin(s)) return thin_filters(s, w, out);
   pack_b_whole(forward_product(s, nullptr, weights_by_tap(s, w), nullptr, nullptr), out);
 }
 
 void last_forward(const ConvShape& s, const float* x, const float* w, const float* bias, float* y,
                   const float* filters) {
   if (is_winograd(s)) return winograd_forward(s, x, w, bias, y, filters);
+  if (is_thin(s)) return thin_forward(s, x, w, bias, y, filters);
   Gemm<float> g = forward_product(s, x, filters ? nullptr : weights_by_tap(s, w), bias, y);
   g.b_packed = filters;
   if (is_pointwise(s)) return gemm(g);
@@ -204,6 +208,7 @@ void last_input_grad(const ConvShape& s, const float* gy, const float* w, float*
 
 void last_weight_grad(const ConvShape& s, const float* gy, const float* x, float* gw) {
   if (is_winograd(s)) return winograd_weight_grad(s, gy, x, gw);
+  if (is_thin(s)) return thin_weight_grad(s, gy, x, gw);
   const int64_t taps = s.kernel_h * s.kernel_w, depth = taps * s.in_channels;
   Gemm<float> g{.m = s.out_channels,
                 .n = depth,

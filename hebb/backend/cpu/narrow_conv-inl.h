@@ -178,8 +178,8 @@ void narrow_sum(const NarrowSum& t, float* out, int64_t out_stride) {
 
 constexpr int kMostTaps = 5;
 constexpr int sum_channels(int64_t taps) {
-  constexpr int few[] = {4, 4, 3, 3, 2};
-  return kManyRegisters ? 4 : few[taps - 1];
+  constexpr int few[] = {kSumChannels, kSumChannels, 3, 3, 2};
+  return kManyRegisters ? kSumChannels : few[taps - 1];
 }
 using NarrowSumFn = void (*)(const NarrowSum&, float*, int64_t);
 template <int K, int... X>

@@ -25,6 +25,7 @@ struct NarrowSizes {
 };
 
 constexpr int kTileChannels = 6;  // of outputs that are computed side by side
+constexpr int kSumChannels = 4;   // of outputs whose weight gradients are summed side by side, at most
 constexpr int kPoints = 8;        // of a tile of Winograd's algorithm along rows
 
 /// Rows of outputs in tiles, as that algorithm takes them.
@@ -229,9 +230,9 @@ void row_winograd_weight_grad(const ConvShape& s, const NarrowKernels& kernel, c
   const int64_t sums_stride = channels * depth * kernel.images;
   float* const v =
       scratch<float>(ScratchUse::kConvPlanes, kPoints * v_stride + s.in_h * t.width * kernel.images);
-  float* const gradients =
-      scratch<float>(ScratchUse::kConvPixels, kGradientChannels * pixels * kernel.images +
-                                                  kPoints * (4 * s.out_h * t.count + 1) * kernel.images);
+  float* const gradients = scratch<float>(
+      ScratchUse::kConvPixels, kGradientChannels * pixels * kernel.images +
+                                   kPoints * (kSumChannels * s.out_h * t.count + 1) * kernel.images);
   float* const points = gradients + kGradientChannels * pixels * kernel.images;
   float* const sums = scratch<float>(ScratchUse::kConvColumns, kPoints * (sums_stride + channels * depth));
   for (int64_t block = part.begin; block < part.end; ++block) {

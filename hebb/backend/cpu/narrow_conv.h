@@ -1,7 +1,8 @@
 // Convolutions of few channels, as LeNet's: a vector holds the same pixel of as many images as it has lanes,
 // so that one or six channels waste nothing, no lane is ever moved in the sums, and columns are never
-// gathered. Images are turned into that order and back at the edges, which costs a tenth of the sums. Results
-// do not depend on the number of threads.
+// gathered. Images are turned into that order and back at the edges, which costs a tenth of the sums. Rows of
+// 5 to 7 taps run by Winograd's algorithm (row_winograd-inl.h). Results do not depend on the number of
+// threads.
 #pragma once
 #include "hebb/backend/cpu/conv.h"
 
