@@ -148,7 +148,7 @@ class Pool {
       if (stop_) return;
       seen = generation_;
       ++busy_;  // from here on the job stays, if it is still there
-      if (Job* job = job_) job->run(number);
+      if (Job* job = job_; job && number < job->threads) job->run(number);
       --busy_;
     }
   }

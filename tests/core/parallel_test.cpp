@@ -6,6 +6,9 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
+#include <mutex>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -25,7 +28,7 @@ class Parallel : public ::testing::Test {
 };
 
 TEST_F(Parallel, VisitsEachIndexOnceForAnyNumberOfThreads) {
-  for (const int threads : {1, 2, 3, 5, 16}) {
+  for (const int threads : {1, 2, 3, 5, 16, 40}) {
     set_num_threads(threads);
     for (const int64_t n : {0, 1, 2, 7, 1000}) {
       for (const int64_t grain : {0, 1, 3, 5000}) {
@@ -37,6 +40,20 @@ TEST_F(Parallel, VisitsEachIndexOnceForAnyNumberOfThreads) {
       }
     }
   }
+}
+
+TEST_F(Parallel, NeverMoreThreadsThanAskedFor) {
+  set_num_threads(6);
+  parallel_for(1000, 1, [](int64_t, int64_t) {});  // now there are as many
+  set_num_threads(2);
+  std::mutex mutex;
+  std::set<std::thread::id> seen;
+  parallel_for(1000, 1, [&](int64_t, int64_t) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    const std::lock_guard lock(mutex);
+    seen.insert(std::this_thread::get_id());
+  });
+  EXPECT_LE(seen.size(), 2u);
 }
 
 TEST_F(Parallel, SmallWorkStaysOnTheCallingThread) {
