@@ -40,22 +40,17 @@ bool is_sum_of_rows(const Graph& g, const Node& n) {
 
 // Sums over rows right behind what they sum, so that nothing that reads the same stands between the two.
 void hasten_sums(Graph& g) {
-  std::vector<std::vector<size_t>> sums(g.values.size());
-  std::vector<bool> made(g.values.size());
-  for (const Node& n : g.nodes)
-    for (const ValueId v : n.outputs) made[v] = true;
-  const auto moves = [&](const Node& n) { return is_sum_of_rows(g, n) && made[n.inputs[0]]; };
-  for (size_t i = 0; i < g.nodes.size(); ++i)
-    if (moves(g.nodes[i])) sums[g.nodes[i].inputs[0]].push_back(i);
-  std::vector<Node> nodes;
-  const auto add = [&](const auto& again, size_t i) -> void {
-    nodes.push_back(g.nodes[i]);
-    for (const ValueId v : g.nodes[i].outputs)
-      for (const size_t sum : sums[v]) again(again, sum);
-  };
-  for (size_t i = 0; i < g.nodes.size(); ++i)
-    if (!moves(g.nodes[i])) add(add, i);
-  g.nodes = std::move(nodes);
+  std::vector<std::optional<size_t>> made(g.values.size());  // the place of the node that makes a value
+  std::vector<std::pair<size_t, Node>> nodes;
+  for (Node& n : g.nodes) {
+    size_t place = nodes.size();
+    if (is_sum_of_rows(g, n)) place = made[n.inputs[0]].value_or(place);
+    for (const ValueId v : n.outputs) made[v] = place;
+    nodes.emplace_back(place, std::move(n));
+  }
+  std::stable_sort(nodes.begin(), nodes.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  for (size_t i = 0; i < nodes.size(); ++i) g.nodes[i] = std::move(nodes[i].second);
 }
 
 class Fusion {

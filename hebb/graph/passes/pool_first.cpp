@@ -6,20 +6,16 @@
 namespace hebb::graph {
 namespace {
 
-// Nodes by what they read and make.
+// Who makes each value, who reads it last, and how often it is read.
 struct Links {
-  std::vector<std::vector<Node*>> readers;
-  std::vector<Node*> maker;
-  std::vector<bool> leaves;  // the function, with its results or state
+  std::vector<Node*> maker, reader;
+  std::vector<int> uses;
 
-  explicit Links(Graph& g) : readers(g.values.size()), maker(g.values.size()), leaves(g.values.size()) {
+  explicit Links(Graph& g) : maker(g.values.size()), reader(g.values.size()), uses(g.uses()) {
     for (Node& n : g.nodes) {
-      for (const ValueId v : n.inputs)
-        if (readers[v].empty() || readers[v].back() != &n) readers[v].push_back(&n);
+      for (const ValueId v : n.inputs) reader[v] = &n;
       for (const ValueId v : n.outputs) maker[v] = &n;
     }
-    for (const ValueId v : g.results) leaves[v] = true;
-    for (const State& s : g.states) leaves[s.after] = true;
   }
 };
 
@@ -34,19 +30,14 @@ Pair pair_of(Node& pool, const Links& links) {
   Pair p{links.maker[pool.inputs[0]], &pool};
   if (!p.relu || p.relu->op != &ops::relu) return {};
   const ValueId between = pool.inputs[0], places = pool.outputs[1];
-  if (links.leaves[between] || links.leaves[places] || links.readers[places].size() > 1) return {};
-  if (!links.readers[places].empty()) {
-    p.pool_grad = links.readers[places][0];
-    if (p.pool_grad->op != &ops::max_pool2d_grad) return {};
-    const ValueId spread = p.pool_grad->outputs[0];
-    if (links.leaves[spread] || links.readers[spread].size() != 1) return {};
-    p.relu_grad = links.readers[spread][0];
-    if (p.relu_grad->op != &ops::relu_grad ||
-        p.relu_grad->inputs != std::vector<ValueId>{spread, spread, between})
-      return {};
-  }
-  for (const Node* reader : links.readers[between])
-    if (reader != p.pool && reader != p.relu_grad) return {};
+  if (links.uses[places] == 0) return links.uses[between] == 1 ? p : Pair();
+  p.pool_grad = links.reader[places];
+  if (links.uses[places] > 1 || !p.pool_grad || p.pool_grad->op != &ops::max_pool2d_grad) return {};
+  const ValueId spread = p.pool_grad->outputs[0];
+  p.relu_grad = links.reader[spread];  // which reads it twice
+  if (links.uses[spread] != 2 || !p.relu_grad || p.relu_grad->op != &ops::relu_grad ||
+      p.relu_grad->inputs != std::vector<ValueId>{spread, spread, between} || links.uses[between] != 2)
+    return {};
   return p;
 }
 
@@ -55,10 +46,9 @@ Pair pair_of(Node& pool, const Links& links) {
 // Larger inputs have larger rectified ones, so the same place wins, unless all of a window are 0 or less:
 // then the value is 0 both ways, and so is what flows back.
 void pool_first(Graph& g) {
-  const Links links(g);
   for (Node& n : g.nodes) {
     if (n.op != &ops::max_pool2d) continue;
-    const Pair p = pair_of(n, links);
+    const Pair p = pair_of(n, Links(g));
     if (!p.relu) continue;
     // The nodes change places; a value of the first of two is a new one, of the size that it has now.
     const ValueId pooled = p.pool->outputs[0], largest = g.add_value(g.values[pooled]);
