@@ -174,7 +174,8 @@ Kernel index_kernel(const char* op, const Planes& p) {
     const T* from = static_cast<const T*>(in[0]);
     const int64_t* indices = static_cast<const int64_t*>(in[1]);
     T* to = static_cast<T*>(out[0]);
-    const int64_t large = p.large_size(), small = p.small_size();
+    const auto large = static_cast<size_t>(p.large_size());
+    const int64_t small = p.small_size();
     const double ns = 1.0 * static_cast<double>(small) + 0.1 * static_cast<double>(large);
     parallel_for(p.count, grain(ns), [&](int64_t begin, int64_t end) {
       for (int64_t plane = begin; plane < end; ++plane) {
@@ -182,15 +183,10 @@ Kernel index_kernel(const char* op, const Planes& p) {
         const T* source = from + plane * (place == Place::take ? p.large_size() : small);
         T* target = to + plane * (place == Place::take ? small : p.large_size());
         if constexpr (place != Place::take) std::fill(target, target + large, T(0));
-        // A negative number if one index is, or if one is too large.
-        int64_t outside = 0;
-        for (int64_t i = 0; i < small; ++i) outside |= at[i] | (large - 1 - at[i]);
-        for (int64_t i = 0; outside < 0 && i < small; ++i) {
-          HEBB_CHECK(0 <= at[i] && at[i] < large, "[{}] expected indices below {} (a plane of {}x{}), got {}",
-                     op, large, p.large[0], p.large[1], at[i]);
-        }
         for (int64_t i = 0; i < small; ++i) {
-          const int64_t j = at[i];
+          const auto j = static_cast<size_t>(at[i]);
+          HEBB_CHECK(j < large, "[{}] expected indices below {} (a plane of {}x{}), got {}", op, large,
+                     p.large[0], p.large[1], at[i]);
           if constexpr (place == Place::take) target[i] = source[j];
           else if constexpr (place == Place::put) target[j] = source[i];
           else target[j] += source[i];
