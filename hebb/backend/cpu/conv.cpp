@@ -115,9 +115,6 @@ struct Sizes {
         in_plane(s.in_h * s.in_w),
         pointwise(taps == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_top == 0 && s.pad_left == 0 &&
                   s.out_h == s.in_h && s.out_w == s.in_w) {}
-  double multiplications(const ConvShape& s) const {
-    return static_cast<double>(s.batch * s.out_channels) * static_cast<double>(pixels * depth);
-  }
 };
 
 /// All output pixels cut into blocks of at most `most` columns: parts of an image, multiples of 16, or
@@ -189,7 +186,7 @@ template <class T>
 void depthwise_forward(const ConvShape& s, const Sizes& z, const T* x, const T* w, const T* bias, T* y) {
   const PaddedPlanes planes(s, s.stride_w);
   const ConvKernels<T> kernel = kernels<T>();
-  for_each_piece(s.batch * s.groups, z.multiplications(s), [&](int64_t i) {
+  for_each_piece(s.batch * s.groups, multiplications(s), [&](int64_t i) {
     T* padded = scratch<T>(ScratchUse::kConvPlanes, planes.size());
     kernel.pad_plane(s, planes, x + i * z.in_plane, padded);
     for (int64_t o = 0; o < z.group_out; ++o) {
@@ -217,7 +214,7 @@ void depthwise_input_grad(const ConvShape& s, const Sizes& z, const T* gy, const
   }
   const PaddedPlanes planes(s, s.stride_w);
   const ConvKernels<T> kernel = kernels<T>();
-  for_each_piece(s.batch * s.groups, z.multiplications(s), [&](int64_t i) {
+  for_each_piece(s.batch * s.groups, multiplications(s), [&](int64_t i) {
     T* padded = scratch<T>(ScratchUse::kConvPlanes, planes.size());
     std::fill(padded, padded + planes.size(), T(0));
     for (int64_t o = 0; o < z.group_out; ++o) {
@@ -233,7 +230,7 @@ template <class T>
 void depthwise_weight_grad(const ConvShape& s, const Sizes& z, const T* gy, const T* x, T* gw) {
   const PaddedPlanes planes(s, s.stride_w);
   const ConvKernels<T> kernel = kernels<T>();
-  for_each_piece(s.groups, z.multiplications(s), [&](int64_t g) {
+  for_each_piece(s.groups, multiplications(s), [&](int64_t g) {
     T* padded = scratch<T>(ScratchUse::kConvPlanes, planes.size());
     T* out = gw + g * z.group_out * z.taps;
     std::fill(out, out + z.group_out * z.taps, T(0));
@@ -273,7 +270,7 @@ void conv2d_forward(const ConvShape& s, const T* x, const T* w, const T* bias, T
   const int64_t pieces = blocks.count * s.groups;
   const int64_t cuts = cuts_for_threads(pieces, ceil_div(z.group_out, 16));
   const T* const x_end = x + s.batch * s.in_channels * z.in_plane;
-  for_each_piece(pieces * cuts, z.multiplications(s), [&](int64_t i) {
+  for_each_piece(pieces * cuts, multiplications(s), [&](int64_t i) {
     const int64_t cut = i % cuts, group = i / cuts % s.groups;
     const PixelBlock block = blocks.at(i / cuts / s.groups);
     const int64_t o0 = z.group_out * cut / cuts, o1 = z.group_out * (cut + 1) / cuts;
@@ -344,7 +341,7 @@ void conv2d_input_grad(const ConvShape& s, const T* gy, const T* w, T* gx) {
   const int64_t least_cuts =
       in_place ? 1 : std::min(z.group_in, ceil_div(z.group_in * channel_bytes, kColumnBytes));
   const int64_t cuts = std::max(least_cuts, cuts_for_threads(pieces, ceil_div(z.group_in, 4)));
-  for_each_piece(pieces * cuts, z.multiplications(s), [&](int64_t i) {
+  for_each_piece(pieces * cuts, multiplications(s), [&](int64_t i) {
     const int64_t cut = i % cuts, group = i / cuts % s.groups, image_block = i / cuts / s.groups;
     const int64_t c0 = z.group_in * cut / cuts, c1 = z.group_in * (cut + 1) / cuts;
     const int64_t images = blocks.at(image_block * blocks.per_image).images;
@@ -418,7 +415,7 @@ void conv2d_weight_grad(const ConvShape& s, const T* gy, const T* x, T* gw) {
   const int64_t cuts = std::max(least_cuts, cuts_for_threads(pieces, z.group_in));
   const T* const x_end = x + s.batch * s.in_channels * z.in_plane;
   T* const partial = scratch<T>(ScratchUse::kConvPartial, chunks * weights);
-  for_each_piece(pieces * cuts, z.multiplications(s), [&](int64_t i) {
+  for_each_piece(pieces * cuts, multiplications(s), [&](int64_t i) {
     const int64_t cut = i % cuts, group = i / cuts % s.groups, chunk = i / cuts / s.groups;
     const int64_t c0 = z.group_in * cut / cuts, c1 = z.group_in * (cut + 1) / cuts;
     const int64_t rows = (c1 - c0) * z.taps;

@@ -28,6 +28,12 @@ inline ConvShape turned(ConvShape s) {
   return s;
 }
 
+/// Of one of its three products.
+inline double multiplications(const ConvShape& s) {
+  return static_cast<double>(s.batch * s.out_channels * s.out_h * s.out_w) *
+         static_cast<double>(s.in_channels / s.groups * s.kernel_h * s.kernel_w);
+}
+
 /// y = x * w (+ bias[out_channel]); `bias` may be null. T is float or double.
 template <class T>
 void conv2d_forward(const ConvShape& shape, const T* x, const T* w, const T* bias, T* y);

@@ -1,7 +1,6 @@
 #include "hebb/backend/cpu/fold.h"
 
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <type_traits>
 
@@ -14,6 +13,8 @@
 // After foreach_target.
 #include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
+
+#include "hebb/backend/cpu/line-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace hebb::cpu::HWY_NAMESPACE {
@@ -63,20 +64,6 @@ constexpr T start() {
   return fold == Fold::SumExp ? T{0} : identity<T, fold>();
 }
 
-// The first n elements at p, fewer than a vector holds, then `rest`. Nothing behind them is read.
-template <class D, class T>
-HWY_INLINE hn::Vec<D> load_first(D d, const T* p, int64_t n, T rest) {
-#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2  // masked lanes are not read
-  const auto first = hn::FirstN(d, static_cast<size_t>(n));
-  return hn::IfThenElse(first, hn::MaskedLoad(first, d, p), hn::Set(d, rest));
-#else
-  alignas(64) T lanes[hn::MaxLanes(d)];
-  hn::Store(hn::Set(d, rest), d, lanes);
-  std::memcpy(lanes, p, static_cast<size_t>(n) * sizeof(T));
-  return hn::Load(d, lanes);
-#endif
-}
-
 template <class T, Fold fold>
 HWY_INLINE T fold_row(const T* HWY_RESTRICT x, int64_t n, T shift) {
   const hn::CappedTag<T, kPartials<T>> d;
@@ -90,7 +77,7 @@ HWY_INLINE T fold_row(const T* HWY_RESTRICT x, int64_t n, T shift) {
     for (int k = 0; k < kVectors; ++k)
       part[k] = join<fold>(part[k], mapped<fold>(d, hn::LoadU(d, x + i + k * kLanes), shifts));
   for (int k = 0; i < n; ++k, i += kLanes) {
-    const auto v = i + kLanes <= n ? hn::LoadU(d, x + i) : load_first(d, x + i, n - i, identity<T, fold>());
+    const auto v = i + kLanes <= n ? hn::LoadU(d, x + i) : load_first(x + i, n - i, identity<T, fold>());
     part[k] = join<fold>(part[k], mapped<fold>(d, v, shifts));
   }
   alignas(64) T lanes[kLanes];

@@ -24,15 +24,20 @@ HWY_INLINE Vec<T> exp_of(Vec<T> v) {
   return hn::IfThenElse(hn::IsNaN(v), v, hn::Exp(d, hn::Max(v, least)));
 }
 
+/// The first n lanes from p, `rest` behind them; reads no more than n elements, fewer than a vector has.
+template <class T>
+HWY_INLINE Vec<T> load_first(const T* p, int64_t n, T rest) {
+  const Tag<T> d;
+  return hn::IfThenElse(hn::FirstN(d, static_cast<size_t>(n)), load_first(p, n), hn::Set(d, rest));
+}
+
 /// Calls fn(v, i, count) for the vectors of n values; `v` is filled up with `rest`.
 template <class T, class F>
 HWY_INLINE void each_vector(const T* x, int64_t n, T rest, F fn) {
   const Tag<T> d;
   int64_t i = 0;
   for (; i + kLanes<T> <= n; i += kLanes<T>) fn(hn::LoadU(d, x + i), i, int64_t{kLanes<T>});
-  if (i == n) return;
-  const auto first = hn::FirstN(d, static_cast<size_t>(n - i));
-  fn(hn::IfThenElse(first, load_first(x + i, n - i), hn::Set(d, rest)), i, n - i);
+  if (i < n) fn(load_first(x + i, n - i, rest), i, n - i);
 }
 template <class T>
 HWY_INLINE T total(Vec<T> v) {

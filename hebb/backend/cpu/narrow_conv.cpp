@@ -68,7 +68,7 @@ struct NarrowKernels {
   void (*sum_images)(const float* sums, int64_t n, float* out);
   // By Winograd's algorithm along rows.
   void (*transform_taps)(int64_t rows, int64_t taps, const float* w, float* u);
-  void (*transform_tap_gradients)(int64_t rows, int64_t taps, const float* u, int64_t stride, float* w);
+  void (*transform_tap_gradients)(int64_t rows, int64_t taps, const float* u, float* w);
   void (*points_of_images)(const ConvShape&, const RowTiles&, const float* x, int64_t images, int64_t above,
                            int64_t rows, float* plane, float* out, int64_t stride);
   void (*forward_points)(const ConvShape&, const RowTiles&, const float* v, int64_t v_stride, const float* u,
@@ -102,14 +102,20 @@ constexpr int64_t kLeastImages = 8;         // else lanes stay empty
 constexpr int64_t kPlaneBytes = 384 << 10;  // of a block: it stays in the second-level cache
 constexpr int64_t kGradientChannels = 12;   // that are turned at once: a multiple of all tiles' channels
 
-double multiplications(const ConvShape& s) {
-  return static_cast<double>(s.batch * s.out_channels * s.out_h * s.out_w) *
-         static_cast<double>(s.in_channels * s.kernel_h * s.kernel_w);
-}
-
 /// Into how many ranges of output channels blocks of images are cut: none where they share out evenly.
 int64_t cuts_of_blocks(const ConvShape& s, int64_t blocks) {
   return blocks % num_threads() == 0 ? 1 : cuts_for_threads(blocks, ceil_div(s.out_channels, 4));
+}
+
+/// Calls fn(first, images, k0, k1) for all blocks of images and ranges of output channels, in parallel.
+template <class F>
+void each_block(const ConvShape& s, int64_t images_each, F fn) {
+  const int64_t blocks = ceil_div(s.batch, images_each), cuts = cuts_of_blocks(s, blocks);
+  for_each_piece(blocks * cuts, multiplications(s), [&](int64_t i) {
+    const int64_t first = i / cuts * images_each, cut = i % cuts;
+    fn(first, std::min(images_each, s.batch - first), s.out_channels * cut / cuts,
+       s.out_channels * (cut + 1) / cuts);
+  });
 }
 
 constexpr int64_t kPointBytes = 768 << 10;  // of a block of images at the points
@@ -120,10 +126,7 @@ void row_winograd_forward(const ConvShape& s, const float* x, const float* w, co
   const int64_t rows = s.out_channels * s.in_channels * s.kernel_h;
   float* const u = scratch<float>(ScratchUse::kConvPartial, kPoints * rows);
   kernel.transform_taps(rows, s.kernel_w, w, u);
-  const int64_t blocks = ceil_div(s.batch, kernel.images), cuts = cuts_of_blocks(s, blocks);
-  for_each_piece(blocks * cuts, multiplications(s), [&](int64_t i) {
-    const int64_t first = i / cuts * kernel.images, images = std::min(kernel.images, s.batch - first);
-    const int64_t k0 = s.out_channels * (i % cuts) / cuts, k1 = s.out_channels * (i % cuts + 1) / cuts;
+  each_block(s, kernel.images, [&](int64_t first, int64_t images, int64_t k0, int64_t k1) {
     const int64_t stride = (s.in_channels * s.in_h * t.count + 1) * kernel.images;
     const int64_t plane = s.in_h * t.width * kernel.images;
     const int64_t turned =
@@ -163,10 +166,7 @@ void narrow_forward(const ConvShape& s, const float* x, const float* w, const fl
   if (is_row_winograd(s)) return row_winograd_forward(s, x, w, bias, y);
   const NarrowKernels kernel = HWY_DYNAMIC_DISPATCH(narrow_kernels)();
   const NarrowSizes z(s);
-  const int64_t blocks = ceil_div(s.batch, kernel.images), cuts = cuts_of_blocks(s, blocks);
-  for_each_piece(blocks * cuts, multiplications(s), [&](int64_t i) {
-    const int64_t first = i / cuts * kernel.images, images = std::min(kernel.images, s.batch - first);
-    const int64_t k0 = s.out_channels * (i % cuts) / cuts, k1 = s.out_channels * (i % cuts + 1) / cuts;
+  each_block(s, kernel.images, [&](int64_t first, int64_t images, int64_t k0, int64_t k1) {
     float* planes = scratch<float>(ScratchUse::kConvPlanes, s.in_channels * s.in_h * z.width * kernel.images);
     float* rows =
         scratch<float>(ScratchUse::kConvPixels, kTileChannels * z.rows_at_once * s.out_w * kernel.images);
@@ -248,7 +248,7 @@ void row_winograd_weight_grad(const ConvShape& s, const NarrowKernels& kernel, c
   }
   float* const totals = sums + kPoints * sums_stride;
   kernel.sum_images(sums, kPoints * channels * depth, totals);
-  kernel.transform_tap_gradients(channels * depth, s.kernel_w, totals, channels * depth,
+  kernel.transform_tap_gradients(channels * depth, s.kernel_w, totals,
                                  part.gw + part.k0 * depth * s.kernel_w);
 }
 

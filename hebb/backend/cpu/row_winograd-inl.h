@@ -51,8 +51,8 @@ void transform_taps(int64_t rows, int64_t taps, const float* w, float* u) {
   }
 }
 
-/// The way back for gradients: [point][row], points `stride` apart, as [row][taps].
-void transform_tap_gradients(int64_t rows, int64_t taps, const float* u, int64_t stride, float* w) {
+/// The way back for gradients: [point][row] as [row][taps].
+void transform_tap_gradients(int64_t rows, int64_t taps, const float* u, float* w) {
   const Tag<float> d;
   const auto g = taps_to_points(taps);
   alignas(64) float column[kImages];
@@ -61,7 +61,7 @@ void transform_tap_gradients(int64_t rows, int64_t taps, const float* u, int64_t
     for (int64_t j = 0; j < taps; ++j) {
       Vec<float> sum = hn::Zero(d);
       for (int p = 0; p < kPoints; ++p)
-        sum = hn::MulAdd(hn::Set(d, g[p][j]), load_first(u + p * stride + row, count), sum);
+        sum = hn::MulAdd(hn::Set(d, g[p][j]), load_first(u + p * rows + row, count), sum);
       hn::Store(sum, d, column);
       for (int64_t i = 0; i < count; ++i) w[(row + i) * taps + j] = column[i];
     }

@@ -105,10 +105,6 @@ namespace {
 
 HWY_EXPORT(thin_kernels);
 
-double multiplications(const ConvShape& s) {
-  return static_cast<double>(s.batch * s.out_channels * s.out_h * s.out_w) *
-         static_cast<double>(s.in_channels * s.kernel_h * s.kernel_w);
-}
 /// Calls fn(weight, place) for the place of every weight of an output channel in the order of the band.
 template <class F>
 void each_weight(const ConvShape& s, F fn) {
