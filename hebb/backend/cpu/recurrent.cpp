@@ -106,8 +106,7 @@ struct Sizes {
   int64_t states() const { return batch * hidden; }
   /// Rows that are worth a thread: some 100,000 multiplications, and as many as read the weight together.
   int64_t grain() const {
-    const int64_t least = 1 + 100000 / (steps * 4 * hidden * hidden), threads = num_threads();
-    return std::max(least, (batch + threads - 1) / threads);
+    return std::max<int64_t>(1 + 100000 / (steps * 4 * hidden * hidden), batch / num_threads());
   }
 };
 
