@@ -136,7 +136,7 @@ struct Compiled::Impl {
   void plan(Entry& e, graph::Graph g, size_t number) const {
     e.traced = g.str();
     graph::optimize(g, number == 1 ? options.name : fmt::format("{}-{}", options.name, number));
-    e.plan = std::make_unique<graph::Plan>(std::move(g));
+    e.plan = std::make_unique<graph::Plan>(std::move(g), e.state);
   }
   bool retrace(std::span<const Tensor> arguments) {
     Entry* e = find(Mode(), key(), arguments);
@@ -175,7 +175,7 @@ std::vector<Tensor> Compiled::repeat(int64_t times, std::span<const Tensor> argu
   // Within a function that is being compiled, or in forward mode, this one is a part of the whole.
   if (!is_eager()) return plain();
   const std::lock_guard lock(impl_->mutex);
-  if (graph::Plan* plan = impl_->ready(arguments)) return plan->run(arguments, impl_->last->state, times);
+  if (graph::Plan* plan = impl_->ready(arguments)) return plan->run(arguments, times);
   if (!impl_->warned)
     std::fprintf(
         stderr,
@@ -199,7 +199,7 @@ std::vector<NodeCost> Compiled::profile(std::span<const Tensor> arguments) const
   HEBB_CHECK(plan, "[profile] expected a call of a kind that has a plan, {} plans of other kinds are kept",
              kMaxPlans);
   std::vector<NodeCost> costs;
-  plan->run(arguments, impl_->last->state, 1, &costs);
+  plan->run(arguments, 1, &costs);
   return costs;
 }
 

@@ -1,8 +1,10 @@
 #include "hebb/optim/optimizer.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <unordered_map>
 
 #include "hebb/autograd/grad.h"
@@ -81,17 +83,18 @@ void run_update_op(const ReferenceArgs& args, const std::vector<Slot>& slots,
            .n = args.inputs[0].numel(),
            .count = args.inputs[3].item<int64_t>() + 1,
            .grad = grad.raw_data()};
-  std::vector<OpenValues> open{OpenValues::of_output(args.outputs[0], args.inputs[0], type)};
-  open.reserve(1 + Update::kMaxSlots);
-  u.value = open[0].values();
+  std::array<std::optional<OpenValues>, 1 + Update::kMaxSlots> open;
+  u.value = open[0].emplace(OpenValues::of_output(args.outputs[0], args.inputs[0], type)).values();
+  size_t k = 0;
   for (size_t s = 0; s < slots.size(); ++s) {
     if (!slots[s].used) continue;
-    const size_t k = open.size() - 1;
-    open.push_back(OpenValues::of_output(args.outputs[1 + k], args.inputs[kFirstSlot + k], type));
-    u.slots[s] = open.back().values();
+    const Tensor& before = args.inputs[kFirstSlot + k];
+    ++k;
+    u.slots[s] = open[k].emplace(OpenValues::of_output(args.outputs[k], before, type)).values();
   }
   update(u);
-  for (OpenValues& o : open) o.commit();
+  for (auto& o : open)
+    if (o) o->commit();
 }
 
 }  // namespace detail

@@ -180,8 +180,9 @@ class OptimizerOf : public Optimizer {
                           .infer = detail::update_specs,
                           .reference =
                               [](const ReferenceArgs& args) {
-                                O options;
-                                detail::set_numbers(options.option_fields(), args.inputs[2].data<double>());
+                                thread_local O options;
+                                thread_local const auto fields = options.option_fields();
+                                detail::set_numbers(fields, args.inputs[2].data<double>());
                                 detail::run_update_op(args, D::slots_of(options),
                                                       [&](const Update& u) { D::update_by(options, u); });
                               },

@@ -23,7 +23,7 @@ Graph fused_alike(const Function& fn, const Tensors& arguments) {
   drop_dead(g);
   verify(g, "fuse");
   Plan after(g);
-  const Tensors want = before.run(arguments, {}), got = after.run(arguments, {});
+  const Tensors want = before.run(arguments), got = after.run(arguments);
   for (size_t i = 0; i < want.size(); ++i) {
     EXPECT_EQ(got[i].shape(), want[i].shape());
     EXPECT_EQ(got[i].to_vector<float>(), want[i].to_vector<float>());
@@ -130,11 +130,11 @@ TEST(Fuse, SumsAreNotReadWithinTheirProgram) {
         return {grad(std::vector{sum(tanh(y))}, std::vector{x})[0] * 2};
       },
       xs);
-  const Tensors want = Plan(g).run(xs, {});
+  const Tensors want = Plan(g).run(xs);
   optimize(g, "norm");
   verify(g, "all passes");
   EXPECT_GT(count(g, "fused"), 1u);
-  EXPECT_EQ(Plan(g).run(xs, {})[0].to_vector<float>(), want[0].to_vector<float>());
+  EXPECT_EQ(Plan(g).run(xs)[0].to_vector<float>(), want[0].to_vector<float>());
 }
 
 // A residual block's work on rows: what stands around batch normalisation joins it, to the same bits, on any
@@ -152,7 +152,7 @@ TEST(SplitNorms, WithFuseLeavesNoElementwiseOpsAlone) {
     return all;
   };
   Graph g = traced(fn, xs);
-  const Tensors want = Plan(g).run(xs, {});
+  const Tensors want = Plan(g).run(xs);
   optimize(g, "block");
   verify(g, "all passes");
   EXPECT_EQ(count(g, "batch_norm") + count(g, "batch_norm_grad"), 0u);
@@ -161,7 +161,7 @@ TEST(SplitNorms, WithFuseLeavesNoElementwiseOpsAlone) {
   const int threads = num_threads();
   for (const int n : {1, 2, 3}) {
     set_num_threads(n);
-    const Tensors got = Plan(g).run(xs, {});
+    const Tensors got = Plan(g).run(xs);
     for (size_t i = 0; i < want.size(); ++i)
       EXPECT_EQ(got[i].to_vector<float>(), want[i].to_vector<float>()) << "result " << i << ", threads " << n;
   }

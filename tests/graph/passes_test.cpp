@@ -117,7 +117,7 @@ TEST(Simplify, ProductsReadWhatIsTransposed) {
   drop_dead(g);
   verify(g, "test");
   EXPECT_EQ(count(g, "permute"), 1u) << "other dimensions than the last two";
-  const Tensors want = fn(arguments), got = Plan(g).run(arguments, {});
+  const Tensors want = fn(arguments), got = Plan(g).run(arguments);
   for (size_t i = 0; i < want.size(); ++i) EXPECT_TRUE(all(got[i] == want[i]).item<bool>()) << i;
 }
 
@@ -174,7 +174,7 @@ TEST(PoolFirst, PoolsBeforeReluOnBothWays) {
   EXPECT_EQ(input_of(changed, "relu"), Shape({3, 2, 5, 6}));
   EXPECT_EQ(input_of(changed, "relu_grad"), Shape({3, 2, 5, 6}));
   Plan before(g), after(changed);
-  const Tensors want = before.run(arguments, {}), got = after.run(arguments, {});
+  const Tensors want = before.run(arguments), got = after.run(arguments);
   EXPECT_EQ(got[0].to_vector<float>(), want[0].to_vector<float>());
   EXPECT_EQ(got[1].to_vector<float>(), want[1].to_vector<float>());
   EXPECT_GT(std::ranges::count(want[0].to_vector<float>(), 0.0f), 0) << "a window without a positive input";
@@ -253,8 +253,8 @@ TEST_F(ChannelsLast, ComputesTheSame) {
   EXPECT_EQ(count(changed, "conv2d_nhwc"), count(g, "conv2d"));
   EXPECT_EQ(count(changed, "nchw_to_nhwc"), 2u) << "the image, and the gradient that the mean spreads";
   EXPECT_EQ(count(changed, "nhwc_to_nchw"), 0u);
-  Plan before(g), after(changed);
-  const Tensors want = before.run(arguments, state), got = after.run(arguments, state);
+  Plan before(g, state), after(changed, state);
+  const Tensors want = before.run(arguments), got = after.run(arguments);
   ASSERT_EQ(got.size(), want.size());
   for (size_t i = 0; i < got.size(); ++i) {
     const double largest = max(abs(want[i])).item<double>();
@@ -353,7 +353,7 @@ RC_GTEST_PROP(RandomGraphs, CompiledEqualsEager, (const std::vector<uint32_t>& c
   verify(g, "all passes");
   Plan improved(g);
   for (Plan* plan : {&plain, &improved}) {
-    const Tensors got = plan->run(arguments, {});
+    const Tensors got = plan->run(arguments);
     RC_ASSERT(got.size() == want.size());
     for (size_t i = 0; i < got.size(); ++i) RC_ASSERT(same_bits(got[i], want[i]));
   }

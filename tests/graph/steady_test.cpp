@@ -30,7 +30,7 @@ struct Evaluation {
     verify(after, "fold_linear");
   }
   void expect_same(const Tensor& x) const {
-    const Tensors want = Plan(before).run(Tensors{x}, state), got = Plan(after).run(Tensors{x}, state);
+    const Tensors want = Plan(before, state).run(Tensors{x}), got = Plan(after, state).run(Tensors{x});
     const double largest = max(abs(want[0])).item<double>();
     EXPECT_LT(max(abs(got[0] - want[0])).item<double>(), 1e-5 * largest);
   }
@@ -96,8 +96,8 @@ TEST(Plan, ComputesSteadyValuesWhenTheirStateChanges) {
       Tensors{ones({2})}, Tensors{w});
   Graph shared = g;
   share_common(shared);
-  Plan plan(shared);
-  const auto run = [&] { return plan.run(Tensors{ones({2})}, Tensors{w})[0].to_vector<float>(); };
+  Plan plan(shared, {w});
+  const auto run = [&] { return plan.run(Tensors{ones({2})})[0].to_vector<float>(); };
   const auto want = [&] { return exp(w).to_vector<float>(); };
   EXPECT_EQ(run(), want());
   EXPECT_EQ(run(), want());
@@ -121,6 +121,36 @@ TEST(Plan, ElementwiseOpsWriteStateInPlaceUnlessItIsReadElsewhere) {
   EXPECT_EQ(place_of([](Args a) -> Tensors { return {a[1] * a[0]}; }), 0);
   EXPECT_EQ(place_of([](Args a) -> Tensors { return {a[0] + transpose(a[0], 0, 1)}; }), -1);
   EXPECT_EQ(place_of([](Args a) -> Tensors { return {matmul(a[0], a[1])}; }), -1);
+}
+
+TEST(Plan, WritesStateOnlyWhereNobodyElseHoldsItsMemory) {
+  const Tensor a = tensor({1, 2}), b = tensor({3, 4}), c = tensor({5, 6});
+  const Graph g = trace(
+      [&](Args x) -> Tensors {
+        const Tensor was_a = a + 0;
+        Tensor(a).assign_(b);  // states that change places,
+        Tensor(b).assign_(was_a);
+        Tensor(c).assign_(c + x[0]);  // and one that is written in place
+        return {neg(c)};
+      },
+      Tensors{ones({2})}, Tensors{a, b, c});
+  Plan plan(g, {a, b, c});
+  const auto run = [&](const Tensor& x) { return plan.run(Tensors{x})[0].to_vector<float>(); };
+  using Floats = std::vector<float>;
+  const Tensor held = c.detach();
+  EXPECT_EQ(run(ones({2})), (Floats{-6, -7}));
+  EXPECT_EQ(held.to_vector<float>(), (Floats{5, 6}));
+  EXPECT_EQ(a.to_vector<float>(), (Floats{3, 4}));
+  EXPECT_EQ(b.to_vector<float>(), (Floats{1, 2}));
+  const void* const place = c.raw_data();
+  EXPECT_EQ(run(c), (Floats{-12, -14}));  // its own argument
+  EXPECT_EQ(c.to_vector<float>(), (Floats{12, 14}));
+  EXPECT_NE(c.raw_data(), place);
+  const void* const next = c.raw_data();
+  EXPECT_EQ(plan.run(Tensors{ones({2})}, 3)[0].to_vector<float>(), (Floats{-15, -17}));
+  EXPECT_EQ(c.raw_data(), next);
+  EXPECT_EQ(a.to_vector<float>(), (Floats{3, 4}));
+  EXPECT_EQ(b.to_vector<float>(), (Floats{1, 2}));
 }
 
 TEST(Rematerialize, ComputesCheapValuesAgainForTheWayBack) {
@@ -152,7 +182,7 @@ TEST(Rematerialize, ComputesCheapValuesAgainForTheWayBack) {
   EXPECT_LT(plan_memory(again).arena_bytes, plan_memory(g).arena_bytes * 4 / 5);
   Tensors copy;
   for (const Tensor& t : state) copy.push_back(clone(t.detach()));
-  const Tensors want = Plan(g).run(Tensors{x}, state), got = Plan(again).run(Tensors{x}, copy);
+  const Tensors want = Plan(g, state).run(Tensors{x}), got = Plan(again, copy).run(Tensors{x});
   for (size_t i = 0; i < want.size(); ++i)
     EXPECT_EQ(got[i].to_vector<float>(), want[i].to_vector<float>()) << i;
 }

@@ -30,7 +30,8 @@ class CpuBackend final : public Backend {
   }
   Kernel prepare(const OpDef& op, const Attrs& attrs, SpecPtrs inputs, SpecPtrs outputs) override {
     const auto it = kernels_.find(&op);
-    return it == kernels_.end() ? Kernel() : it->second(attrs, inputs, outputs);
+    if (it == kernels_.end()) return cpu::prepare_elementwise(op, attrs, inputs, outputs);
+    return it->second(attrs, inputs, outputs);
   }
 
  private:

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 
 #include "hebb/backend/cpu/kernels.h"
 #include "hebb/core/check.h"
@@ -183,7 +184,52 @@ void run_tiles(int code, const double* pq, const Walk& w, Tensor& out) {
       });
 }
 
+/// An op whose operands need no tiles: dense floats of one shape, or single integers (counters).
+struct WholeLoop {
+  int code, count;
+  bool counts;  // integers
+  double pq[2];
+  int64_t n;
+
+  static std::optional<WholeLoop> of(const OpDef& op, const Attrs& attrs, SpecPtrs in,
+                                     const TensorSpec& out) {
+    const int64_t n = out.shape.numel();
+    const bool counts = n == 1 && out.dtype == i64;
+    if (!counts && out.dtype != f32) return std::nullopt;
+    for (const TensorSpec* s : in)
+      if (s->dtype != out.dtype || !s->contiguous || (counts ? s->shape.numel() != 1 : s->shape != out.shape))
+        return std::nullopt;
+    const auto& a = attrs.as<ElementwiseAttrs>();
+    return WholeLoop{op.elementwise, static_cast<int>(in.size()), counts, {a.p, a.q}, n};
+  }
+  void run(const void* const* in, void* out) const {
+    if (counts) return run_on<int64_t>(in, out);
+    if (n < 2 * kGrain) return run_on<float>(in, out);
+    parallel_for(n, kGrain, [&](int64_t b, int64_t e) { run_on<float>(in, out, b, e - b); });
+  }
+
+ private:
+  template <class T>
+  void run_on(const void* const* in, void* out, int64_t first, int64_t size) const {
+    const auto at = [&](int k) { return k < count ? static_cast<const T*>(in[k]) + first : nullptr; };
+    run_loop(code, static_cast<T*>(out) + first, at(0), at(1), at(2), pq, size);
+  }
+  template <class T>
+  void run_on(const void* const* in, void* out) const {
+    run_on<T>(in, out, 0, n);
+  }
+};
+
 }  // namespace
+
+Kernel prepare_elementwise(const OpDef& op, const Attrs& attrs, SpecPtrs in, SpecPtrs out) {
+  if (op.elementwise < 0 || out[0]->shape.numel() == 0) return {};
+  const auto whole = WholeLoop::of(op, attrs, in, *out[0]);
+  if (!whole) return {};
+  return [whole = *whole](ExecContext&, const void* const* inputs, void* const* outputs) {
+    whole.run(inputs, outputs[0]);
+  };
+}
 
 bool run_elementwise(const OpDef& op, const Attrs& attrs, std::span<const Tensor> inputs,
                      std::span<Tensor> outputs) {
@@ -197,41 +243,21 @@ bool run_elementwise(const OpDef& op, const Attrs& attrs, std::span<const Tensor
     return true;
   }
   Tensor& out = outputs[0];
-  const int64_t n = out.numel();
-  if (n == 0) return true;
+  if (out.numel() == 0) return true;
+  std::array<const TensorSpec*, 3> specs;
+  std::array<const void*, 3> data;
+  for (size_t k = 0; k < inputs.size(); ++k) {
+    specs[k] = &inputs[k].spec();
+    data[k] = inputs[k].raw_data();
+  }
+  const SpecPtrs in(specs.data(), inputs.size());
+  if (const auto whole = WholeLoop::of(op, attrs, in, out.spec())) {
+    whole->run(data.data(), out.raw_data());
+    return true;
+  }
   const auto& a = attrs.as<ElementwiseAttrs>();
   const double pq[2] = {a.p, a.q};
-
-  bool ready = out.dtype() == f32;  // dense floats of one shape need no tiles
-  for (const Tensor& t : inputs)
-    ready = ready && t.dtype() == f32 && t.is_contiguous() && t.shape() == out.shape();
-  if (ready) {
-    const float* in[3] = {};
-    for (size_t k = 0; k < inputs.size(); ++k) in[k] = static_cast<const float*>(inputs[k].raw_data());
-    float* to = static_cast<float*>(out.raw_data());
-    if (n < 2 * kGrain) {
-      run_loop(op.elementwise, to, in[0], in[1], in[2], pq, n);
-    } else {
-      parallel_for(n, kGrain, [&](int64_t b, int64_t e) {
-        run_loop(op.elementwise, to + b, in[0] + b, in[1] ? in[1] + b : nullptr, in[2] ? in[2] + b : nullptr,
-                 pq, e - b);
-      });
-    }
-    return true;
-  }
-
-  if (n == 1 && out.dtype() == i64 && std::all_of(inputs.begin(), inputs.end(), [](const Tensor& t) {
-        return t.dtype() == i64;
-      })) {  // counters
-    int64_t in[3] = {};
-    for (size_t k = 0; k < inputs.size(); ++k) in[k] = *static_cast<const int64_t*>(inputs[k].raw_data());
-    run_loop(op.elementwise, static_cast<int64_t*>(out.raw_data()), in, in + 1, in + 2, pq, 1);
-    return true;
-  }
-
-  std::array<const TensorSpec*, 3> specs;
-  for (size_t k = 0; k < inputs.size(); ++k) specs[k] = &inputs[k].spec();
-  const DType in_type = detail::result_type({specs.data(), inputs.size()});
+  const DType in_type = detail::result_type(in);
   const DType type = is_float(out.dtype()) ? out.dtype() : in_type;
   const Walk w = plan(inputs, out.shape());
   if (type == f64) run_tiles<double>(op.elementwise, pq, w, out);

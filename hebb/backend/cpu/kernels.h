@@ -32,5 +32,7 @@ Kernel prepare_program(const FusedProgram& program, SpecPtrs inputs);
 /// Elementwise ops and copies run at once, with any strides. False if the op is neither.
 bool run_elementwise(const OpDef& op, const Attrs& attrs, std::span<const Tensor> inputs,
                      std::span<Tensor> outputs);
+/// The same made ready: an elementwise op on dense operands of one shape, which plans call again and again.
+Kernel prepare_elementwise(const OpDef& op, const Attrs& attrs, SpecPtrs inputs, SpecPtrs outputs);
 
 }  // namespace hebb::cpu
