@@ -7,6 +7,7 @@
 #include "hebb/autograd/grad.h"
 #include "hebb/core/check.h"
 #include "hebb/core/parallel.h"
+#include "hebb/ops/fused.h"
 
 namespace hebb::graph {
 namespace {
@@ -188,10 +189,11 @@ void Plan::make_steps() {
     };
     for (const ValueId v : n.inputs) {
       add(v, step.inputs);
-      step.dense_inputs = step.dense_inputs && values_[v].is_contiguous();
+      step.as_they_lie = step.as_they_lie && (values_[v].is_contiguous() ||
+                                              (n.op->takes_rows && rows_lie_apart(values_[v].spec())));
     }
     for (const ValueId v : n.outputs) add(v, step.outputs);
-    step.fixed = step.fixed && step.dense_inputs;
+    step.fixed = step.fixed && step.as_they_lie;
     step.in.resize(n.inputs.size());
     step.out.resize(n.outputs.size());
     step.stamps.resize(n.inputs.size());
@@ -257,7 +259,7 @@ void Plan::point(Step& step) {
 void Plan::run_kernel(Step& step) {
   std::vector<Tensor> copies;
   if (!step.fixed) point(step);
-  for (size_t i = 0; i < step.in.size() && !step.dense_inputs; ++i)
+  for (size_t i = 0; i < step.in.size() && !step.as_they_lie; ++i)
     step.in[i] = copies.emplace_back(hebb::detail::dense(step.inputs[i])).raw_data();
   ExecContext context{threads_, step.stamps.data()};
   step.kernel(context, step.in.data(), step.out.data());
@@ -267,11 +269,12 @@ void Plan::prepare(Step& step) {
   const Node& n = *step.node;
   step.by_reference =
       !n.op->decompose && n.op->reference && std::none_of(step.inputs.begin(), step.inputs.end(), is_half);
-  if (!step.dense_inputs && n.op->elementwise >= 0) return;  // they run at once, with any strides
-  std::vector<TensorSpec> dense;
+  if (!step.as_they_lie && n.op->elementwise >= 0) return;  // they run at once, with any strides
+  std::vector<TensorSpec> specs;
   std::vector<const TensorSpec*> in, out;
-  for (const Tensor& t : step.inputs) dense.emplace_back(t.shape(), t.dtype(), t.device());
-  for (const TensorSpec& s : dense) in.push_back(&s);
+  for (const Tensor& t : step.inputs)
+    specs.push_back(step.as_they_lie ? t.spec() : TensorSpec(t.shape(), t.dtype(), t.device()));
+  for (const TensorSpec& s : specs) in.push_back(&s);
   for (const Tensor& t : step.outputs) out.push_back(&t.spec());
   step.kernel = backend_.prepare(*n.op, n.attrs, in, out);
 }

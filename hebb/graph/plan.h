@@ -56,7 +56,8 @@ class Plan {
   struct Step {
     const Node* node = nullptr;
     std::vector<Tensor> inputs, outputs;
-    bool dense_inputs = true, fixed = true;  // fixed: `in` and `out` always hold
+    bool as_they_lie = true;  // no input is copied to be dense
+    bool fixed = true;        // `in` and `out` always hold
     bool prepared = false, by_reference = false;
     Kernel kernel;
     std::vector<const void*> in;

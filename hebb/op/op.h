@@ -153,6 +153,9 @@ struct OpDef {
   /// an element before it writes the same one); -1: none.
   std::array<int8_t, 4> overwrites = {-1, -1, -1, -1};
 
+  /// Whether its kernels take inputs whose rows lie apart, see rows_lie_apart().
+  bool takes_rows = false;
+
   /// Multiply-adds of one call, for summaries; absent means none.
   int64_t (*multiply_adds)(SpecPtrs in, const Specs& out, const Attrs&) = nullptr;
 };

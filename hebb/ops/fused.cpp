@@ -149,6 +149,14 @@ FusedSpace::FusedSpace(const FusedProgram& program, SpecPtrs inputs) : total(-1)
   if (columns) rows = total / columns;
 }
 
+bool rows_lie_apart(const TensorSpec& s) {
+  const int last = s.shape.ndim() - 1;
+  if (last < 1 || s.strides[last] != 1 || s.strides[last - 1] < s.shape[last] || s.contiguous) return false;
+  for (int d = 0; d < last - 1; ++d)
+    if (s.strides[d] != s.strides[d + 1] * s.shape[d + 1]) return false;
+  return true;
+}
+
 bool is_column_sum(const ReduceAttrs& attrs, const TensorSpec& x) {
   constexpr int64_t kLeastColumns = 16;  // a vector
   const int last = x.shape.ndim() - 1;
@@ -204,7 +212,8 @@ const OpDef fused{.name = "fused",
                   .infer = infer_fused,
                   .decompose = decompose_fused,
                   .samples = fused_samples,
-                  .error_samples = fused_errors};
+                  .error_samples = fused_errors,
+                  .takes_rows = true};
 
 }  // namespace ops
 }  // namespace hebb

@@ -54,6 +54,10 @@ struct FusedAttrs {
   HEBB_FIELDS(program)
 };
 
+/// Whether the rows of a tensor of 2 or more dimensions are dense and lie apart by equal steps: a slice of
+/// the last dimension. Programs read such operands where they lie.
+bool rows_lie_apart(const TensorSpec& spec);
+
 /// The rows and columns that a program walks for inputs of these shapes. Columns are the elements of a row
 /// operand; without one they follow from a column operand, or are the last extent of the first dense input.
 struct FusedSpace {

@@ -119,6 +119,34 @@ TEST(Fuse, KeepsWhatOthersReadBetween) {
   EXPECT_EQ(count(whole, "fused"), 0u) << "neither rows nor columns";
 }
 
+// A join of channels hands back slices of rows: what reads them is a program, sums alone too.
+TEST(Fuse, ReadsSlicesOfRowsWhereTheyLie) {
+  manual_seed(1);
+  struct Case {
+    int64_t rows, width, start, columns;
+  };
+  for (const auto [rows, width, start, columns] :
+       {Case{300, 64, 16, 24}, {70, 128, 64, 64}, {40, 1500, 7, 1100}, {9, 8, 5, 3}, {1, 40, 1, 20}}) {
+    const auto piece = [=](const Tensor& t, int64_t from) { return slice(t, -1, from, from + columns); };
+    const Graph g = fused_alike(
+        [&](Args a) -> Tensors {
+          const Tensor x = piece(a[0], start), y = relu(x + a[1]) * a[2];
+          return {y, sum(y, {0, 1}), sum(piece(a[0], 0), {0, 1})};
+        },
+        {randn({rows, 5, width}), randn({rows, 5, columns}), randn({columns})});
+    EXPECT_EQ(count(g, "add") + count(g, "relu") + count(g, "mul"), 0u) << columns;
+    EXPECT_EQ(count(g, "fused"), columns >= 16 ? 2u : 1u) << columns;
+    EXPECT_EQ(count(g, "sum"), columns >= 16 ? 0u : 2u) << columns;
+  }
+  // Slices of other dimensions, and of every second element, are read as before.
+  const Graph g = fused_alike(
+      [](Args a) -> Tensors {
+        return {exp(slice(a[0], 0, 1, 3)) * 2, exp(slice(a[0], 1, 0, 32, 2)) * 2};
+      },
+      {randn({4, 32})});
+  EXPECT_EQ(count(g, "exp"), 2u);
+}
+
 TEST(Fuse, SumsAreNotReadWithinTheirProgram) {
   manual_seed(1);
   const Tensors xs{randn({1, 5}), randn({5}), randn({5})};

@@ -214,6 +214,7 @@ struct Residual : nn::Module {
   nn::Conv2d conv2{32, 24, {.kernel_size = 3, .padding = 1}};
   nn::ConvTranspose2d up{24, 24, {.kernel_size = 2, .stride = 2}};
   nn::Conv2d conv3{40, 20, {.kernel_size = 3, .padding = 2, .dilation = 2}};
+  nn::Conv2d head{20, 1, {.kernel_size = 1}};
   nn::Linear fc{20, 5};
   Tensor forward(const Tensor& image) {
     Tensor x = max_pool2d(relu(bn1(stem(image))), 3, {.stride = 2, .padding = 1});
@@ -221,9 +222,9 @@ struct Residual : nn::Module {
     x = relu(bn2(conv1(x)) + shortcut(x));
     x = tanh(up(conv2(x)));
     x = avg_pool2d(conv3(cat({x, early}, 1)), 3, {.stride = 2, .padding = 1}) * 0.5;
-    return fc(mean(x, {2, 3}));
+    return fc(mean(x, {2, 3})) + fc.bias * mean(square(head(x)));
   }
-  HEBB_MEMBERS(stem, bn1, conv1, shortcut, bn2, conv2, up, conv3, fc)
+  HEBB_MEMBERS(stem, bn1, conv1, shortcut, bn2, conv2, up, conv3, head, fc)
 };
 
 struct ChannelsLast : ::testing::Test {

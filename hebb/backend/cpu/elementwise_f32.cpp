@@ -1,6 +1,6 @@
 // The scalar expressions of the elementwise table as vector loops on floats, for every instruction set.
 #include "hebb/backend/cpu/elementwise.h"
-
+#include "hebb/backend/cpu/targets.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "hebb/backend/cpu/elementwise_f32.cpp"
 #include <hwy/foreach_target.h>

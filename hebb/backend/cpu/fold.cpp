@@ -4,9 +4,7 @@
 #include <limits>
 #include <type_traits>
 
-// Vectors of a length unknown to the compiler cannot be held in arrays; those machines run their
-// fixed-length targets.
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
+#include "hebb/backend/cpu/targets.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "hebb/backend/cpu/fold.cpp"
 #include <hwy/foreach_target.h>  // must come before highway.h

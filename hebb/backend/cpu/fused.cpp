@@ -19,13 +19,14 @@ struct FusedKernels {
   ElementwiseLoop multiply_add;
   void (*add_rows)(const float* a, const float* b, int64_t rows, int64_t columns, float* sums);
   void (*stream_tile)(const float* x, int64_t n, float* out);
+  void (*copy_rows)(const float* x, int64_t step, int64_t rows, int64_t columns, float* out);
 };
 
 }  // namespace
 }  // namespace hebb::cpu
 #endif
 
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
+#include "hebb/backend/cpu/targets.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "hebb/backend/cpu/fused.cpp"
 #include <hwy/cache_control.h>
@@ -76,7 +77,14 @@ void stream_tile(const float* x, int64_t n, float* out) {
   if (i < n) store_first(load_first(x + i, n - i), out + i, n - i);
 }
 
-FusedKernels fused_loops() { return {multiply_add_loop, add_rows, stream_tile}; }
+/// Rows that lie `step` apart, one after the other.
+void copy_rows(const float* x, int64_t step, int64_t rows, int64_t columns, float* out) {
+  for (int64_t r = 0; r < rows; ++r, x += step, out += columns)
+    for (int64_t c = 0; c < columns; c += kLanes<float>)
+      store_first(load_first(x + c, columns - c), out + c, columns - c);
+}
+
+FusedKernels fused_loops() { return {multiply_add_loop, add_rows, stream_tile, copy_rows}; }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace hebb::cpu
@@ -99,8 +107,12 @@ class Machine {
   Machine(const FusedProgram& program, SpecPtrs in)
       : program_(program), space_(program, in), inputs_(static_cast<int>(program.inputs.size())) {
     bool flat = true;  // only dense and scalar operands: rows do not matter
-    for (const FusedOperand kind : program.inputs)
-      flat = flat && (kind == FusedOperand::dense || kind == FusedOperand::scalar);
+    for (size_t i = 0; i < in.size(); ++i) {
+      const FusedOperand kind = program.inputs[i];
+      const bool apart = kind == FusedOperand::dense && !in[i]->contiguous;
+      apart_.push_back(apart ? in[i]->strides[in[i]->shape.ndim() - 2] : 0);
+      flat = flat && !apart && (kind == FusedOperand::dense || kind == FusedOperand::scalar);
+    }
     for (const FusedInstruction& i : program.instructions) flat = flat && !i.is_sum();
     columns_ = flat ? kTile : space_.columns;
     streams_ = space_.total >= kStreamed && columns_ % 16 == 0;
@@ -161,8 +173,18 @@ class Machine {
     float* reg(int value) { return registers_ + m_.values_[value].reg * kTile; }
 
     // Into the second-level cache: instructions behind the first one would leave memory idle.
-    static void fetch(const float* tile) {
-      for (int64_t i = 0; i < kTile; i += 16) __builtin_prefetch(tile + i, 0, 2);
+    static void fetch(const float* tile, int64_t n = kTile) {
+      for (int64_t i = 0; i < n; i += 16) __builtin_prefetch(tile + i, 0, 2);
+    }
+    // The part of an operand whose rows lie apart.
+    float* gather(int value, float* data, int64_t first, int64_t n) {
+      const int64_t columns = m_.columns_, step = m_.apart_[static_cast<size_t>(value)];
+      float* const from = data + first / columns * step;
+      if (columns > kTile) return from + first % columns;
+      const int64_t rows = n / columns, ahead = kTilesAhead * (kTile / columns);
+      for (int64_t r = ahead; r < ahead + rows; ++r) fetch(from + r * step, columns);
+      loops_.own.copy_rows(from, step, rows, columns, reg(value));
+      return reg(value);
     }
     void write(const float* tile, int64_t n, float* to) {
       if (reinterpret_cast<uintptr_t>(to) % 64 == 0) loops_.own.stream_tile(tile, n, to);
@@ -186,7 +208,8 @@ class Machine {
       auto* const data = const_cast<float*>(input<float>(inputs_, value));  // (inputs are not written to)
       const int64_t columns = m_.columns_;
       switch (m_.program_.inputs[value]) {
-        case FusedOperand::dense: return data + first;
+        case FusedOperand::dense:
+          return m_.apart_[static_cast<size_t>(value)] ? gather(value, data, first, n) : data + first;
         case FusedOperand::scalar: break;
         case FusedOperand::row:
           if (columns > kTile) return data + first % columns;
@@ -200,7 +223,8 @@ class Machine {
     void run_tile(int64_t first, int64_t n, float* sums) {
       for (int v = 0; v < m_.inputs_; ++v) {
         at_[v] = tile_of(v, first, n);
-        if (m_.program_.inputs[v] == FusedOperand::dense) fetch(at_[v] + kTilesAhead * kTile);
+        if (m_.program_.inputs[v] == FusedOperand::dense && m_.values_[v].reg < 0)
+          fetch(at_[v] + kTilesAhead * kTile);
       }
       const auto operand = [&](int v) { return v < 0 ? nullptr : at_[v]; };
       int value = m_.inputs_;
@@ -242,7 +266,8 @@ class Machine {
       for (const int v : program_.instructions[i].operands)
         if (v >= 0) last[v] = static_cast<int>(i);
     for (int v = 0; v < inputs_; ++v)
-      if (program_.inputs[v] != FusedOperand::dense) values_[v].reg = registers_++;
+      if (program_.inputs[v] != FusedOperand::dense || apart_[static_cast<size_t>(v)])
+        values_[v].reg = registers_++;
     for (size_t i = 0; i < program_.instructions.size(); ++i) {
       const FusedInstruction& n = program_.instructions[i];
       for (const int v : n.operands) {  // (it may write where it reads)
@@ -284,6 +309,7 @@ class Machine {
   bool streams_;
   int inputs_, registers_ = 0;
   int64_t columns_, sums_ = 0;
+  std::vector<int64_t> apart_;  // by input: elements from row to row where they lie apart, else 0
   std::vector<Value> values_;
 };
 

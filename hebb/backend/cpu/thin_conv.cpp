@@ -46,7 +46,7 @@ struct ThinKernels {
 }  // namespace hebb::cpu
 #endif
 
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
+#include "hebb/backend/cpu/targets.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "hebb/backend/cpu/thin_conv.cpp"
 #include <hwy/foreach_target.h>  // must come before highway.h

@@ -123,9 +123,12 @@ class Changeover {
     const ops::ChannelsLast* entry = entry_of(n.op);
     if (!entry || n.op->kind != Kind::Contract) return false;
     const TensorSpec& weight = g_.values[n.op == &ops::conv2d_weight_grad ? n.outputs[0] : n.inputs[1]];
-    if (weight.dtype != f32 || n.attrs.as<Conv2dAttrs>().groups != 1 || weight.shape[0] < kLeastChannels ||
+    // An image of few channels is soon turned: what it becomes is not. Of pixels each by itself few may come.
+    const bool pointwise = weight.shape[2] * weight.shape[3] == 1 && weight.shape[1] >= kLeastChannels;
+    if (weight.dtype != f32 || n.attrs.as<Conv2dAttrs>().groups != 1 ||
+        (weight.shape[0] < kLeastChannels && !pointwise) ||
         (n.op == &ops::conv2d_input_grad && weight.shape[1] < kLeastChannels))
-      return false;  // (an image of few channels is soon turned: what it becomes is not)
+      return false;
     work_ += multiply_adds(g_, n);
     change_over(n, *entry);
     return true;

@@ -74,8 +74,24 @@ class Fusion {
   // Whether the elements lie in order without gaps: all that is no view of something else does.
   bool is_dense(ValueId v) const { return same_[v] != v || !maker_[v] || maker_[v]->op->kind != Kind::View; }
 
+  // Whether v is a slice of rows that lie dense: its own rows then lie apart, and programs read them there.
+  bool is_slice_of_rows(ValueId v) const {
+    if (!maker_[v] || maker_[v]->op != &ops::slice || !is_dense(maker_[v]->inputs[0])) return false;
+    const auto& a = maker_[v]->attrs.as<SliceAttrs>();
+    return a.step == 1 && a.dim == shape(v).ndim() - 1 && a.dim >= 1 && g_.values[v].dtype == f32;
+  }
+  bool reads_slices(const Node& n) const {
+    return std::any_of(n.inputs.begin(), n.inputs.end(), [&](ValueId v) { return is_slice_of_rows(v); });
+  }
+
   // How v is read where the result has the shape `out`.
   std::optional<Operand> operand(ValueId v, const Shape& out, int64_t* columns) const {
+    if (is_slice_of_rows(v) && shape(v) == out) {
+      const int64_t here = out[out.ndim() - 1];
+      if (*columns >= 0 && *columns != here) return std::nullopt;
+      *columns = here;
+      return Operand{v, FusedOperand::dense};
+    }
     if (!is_dense(v)) {
       if (maker_[v]->op != &ops::expand) return std::nullopt;
       v = maker_[v]->inputs[0];  // which broadcasts to the same
@@ -119,7 +135,7 @@ class Fusion {
       return p;
     }
     if (is_sum_of_rows(g_, n)) {
-      if (!is_dense(n.inputs[0])) return std::nullopt;
+      if (!is_dense(n.inputs[0]) && !is_slice_of_rows(n.inputs[0])) return std::nullopt;
       const Shape& s = shape(n.inputs[0]);
       return Part{{{same_[n.inputs[0]], FusedOperand::dense}}, s.numel(), s[s.ndim() - 1]};
     }
@@ -279,7 +295,8 @@ class Fusion {
     std::vector<std::optional<Draft>> drafts(g_.nodes.size());  // by the node whose place the program takes
     std::vector<bool> replaced(g_.nodes.size());
     for (const Group& group : groups_) {
-      if (group.nodes.size() < 2) continue;
+      if (group.nodes.empty() || (group.nodes.size() == 1 && !reads_slices(g_.nodes[group.nodes[0]])))
+        continue;
       auto d = draft(group);
       if (!d) continue;
       for (const size_t i : group.nodes) replaced[i] = true;
