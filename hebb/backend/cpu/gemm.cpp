@@ -12,8 +12,8 @@
 #include <sys/mman.h>
 #endif
 
-#include "hebb/core/parallel.h"
 #include "hebb/backend/cpu/targets.h"
+#include "hebb/core/parallel.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "hebb/backend/cpu/gemm.cpp"
 #include <hwy/foreach_target.h>  // must come before highway.h

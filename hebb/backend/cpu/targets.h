@@ -1,5 +1,5 @@
-// The instruction sets that kernels are compiled for: included before Highway's foreach_target.h, by all files
-// alike.
+// The instruction sets that kernels are compiled for: included before Highway's foreach_target.h, by all
+// files alike.
 #pragma once
 
 // Vectors of a length unknown to the compiler (SVE, RVV) cannot be held in arrays; those machines run their

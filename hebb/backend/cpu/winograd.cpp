@@ -7,9 +7,9 @@
 
 #include "hebb/backend/cpu/gemm.h"
 #include "hebb/backend/cpu/pieces.h"
+#include "hebb/backend/cpu/targets.h"
 #include "hebb/backend/cpu/winograd_tiles.h"
 #include "hebb/ops/conv.h"
-#include "hebb/backend/cpu/targets.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "hebb/backend/cpu/winograd.cpp"
 #include <hwy/foreach_target.h>  // must come before highway.h
