@@ -29,6 +29,9 @@ void pool_first(Graph& graph);
 /// gain more than turning costs. Sums run in another order: results differ by rounding.
 void channels_last(Graph& graph);
 
+/// Lets convolutions [N, H, W, C] and linear layers rectify their own sums where ReLU alone reads them: one
+/// pass over memory less.
+void join_relu(Graph& graph);
 /// Takes batch normalisation of rows [N, C] and its gradient apart: sums, small vectors and fused programs,
 /// which can join what stands before and after them.
 void split_norms(Graph& graph);

@@ -23,6 +23,8 @@ const std::map<std::string_view, std::string_view> kWithoutGolden{
     {"conv2d_input_grad", "it is the gradient of conv2d"},
     {"conv2d_weight_grad", "it is the gradient of conv2d"},
     {"fused", "the ops that it is made of have golden values"},
+    {"linear_relu", "as fused"},
+    {"conv2d_relu_nhwc", "as fused"},
     {"batch_norm_moments", "a part of batch_norm"},
     {"batch_norm_scale", "a part of batch_norm"},
     {"batch_norm_grad_factors", "a part of batch_norm's gradient"},

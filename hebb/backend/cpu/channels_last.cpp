@@ -91,10 +91,12 @@ bool served(const Conv2dAttrs& a, SpecPtrs in, SpecPtrs out) {
          out[0]->shape.numel() > 0;
 }
 
+template <bool relu>
 Kernel prepare_conv(const Attrs& attrs, SpecPtrs in, SpecPtrs out) {
   const auto& a = attrs.as<Conv2dAttrs>();
   if (!served(a, in, out)) return {};
-  const ConvShape s = conv_shape(a, in[0]->shape, in[1]->shape, out[0]->shape);
+  ConvShape s = conv_shape(a, in[0]->shape, in[1]->shape, out[0]->shape);
+  s.relu = relu;
   return [s, bias = in.size() == 3, kept = std::array<Steady<float>, 2>()](
              ExecContext& context, const void* const* x, void* const* y) {
     const float* const w = floats(x[1]);
@@ -255,7 +257,8 @@ Kernel prepare_avg_pool2d_grad(const Attrs& attrs, SpecPtrs in, SpecPtrs out) {
 std::vector<KernelEntry> nhwc_kernels() {
   return {{&ops::nchw_to_nhwc, prepare_to_nhwc},
           {&ops::nhwc_to_nchw, prepare_to_nchw},
-          {&ops::conv2d_nhwc, prepare_conv},
+          {&ops::conv2d_nhwc, prepare_conv<false>},
+          {&ops::conv2d_relu_nhwc, prepare_conv<true>},
           {&ops::conv2d_input_grad_nhwc, prepare_conv_input_grad},
           {&ops::conv2d_weight_grad_nhwc, prepare_conv_weight_grad},
           {&ops::max_pool2d_nhwc, prepare_max_pool2d},

@@ -21,6 +21,7 @@ Kernel for_float(DType t, F&& fn) {
   return {};
 }
 
+template <bool relu>
 Kernel prepare_linear(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
   const int64_t k = in[1]->shape[1], n = in[1]->shape[0], m = in[0]->shape.numel() / std::max<int64_t>(1, k);
   if (k == 0) return {};
@@ -38,6 +39,7 @@ Kernel prepare_linear(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
                 .c = static_cast<T*>(y[0]),
                 .ldc = n,
                 .col_bias = bias ? static_cast<const T*>(x[2]) : nullptr,
+                .relu = relu,
                 .bf16 = low};
       g.b_packed = packed.of(
           context, 1, [&] { return packed_b_size<T>(n, k); }, [&](T* out) { pack_b_whole(g, out); });
@@ -125,7 +127,8 @@ Kernel prepare_conv_weight_grad(const Attrs& attrs, SpecPtrs in, SpecPtrs out) {
 }  // namespace
 
 std::vector<KernelEntry> contract_kernels() {
-  return {{&ops::linear, prepare_linear},
+  return {{&ops::linear, prepare_linear<false>},
+          {&ops::linear_relu, prepare_linear<true>},
           {&ops::matmul, prepare_matmul},
           {&ops::conv2d, prepare_conv},
           {&ops::conv2d_input_grad, prepare_conv_input_grad},

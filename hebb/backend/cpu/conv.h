@@ -15,6 +15,7 @@ struct ConvShape {
   int64_t stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w, groups;
   bool channels_last = false;  ///< x and y are [batch, h, w, channels]
   bool bf16 = false;           ///< products may round what they multiply, see Gemm
+  bool relu = false;           ///< last_forward() rectifies y
 };
 
 /// The convolution whose outputs are the gradient of the inputs, for strides of 1: channels change places,

@@ -64,6 +64,7 @@ Gemm<float> forward_product(const ConvShape& s, const float* x, const float* by_
           .c = y,
           .ldc = s.out_channels,
           .col_bias = bias,
+          .relu = s.relu,
           .bf16 = s.bf16};
 }
 const float* weights_by_tap(const ConvShape& s, const float* w) {

@@ -153,6 +153,7 @@ struct TileEnd {
   bool fetch_c = false;         // C is likely in no near cache: fetch it while the sum runs
   const T* row_bias = nullptr;  // one value a row of the tile
   const T* col_bias = nullptr;  // one value a column
+  bool relu = false;
 };
 
 /// Rows of a tile one vector wide: enough sums to overlap the latency of multiply-adds.
@@ -244,6 +245,11 @@ void multiply_tile(int64_t depth, const T* HWY_RESTRICT a, int64_t a_stride, con
     HEBB_UNROLL for (int i = 0; i < Rows; ++i) {
       const Vec<T> bias = hn::Set(d, end.row_bias[i]);
       HEBB_UNROLL for (int j = 0; j < Vectors; ++j) sum[i][j] = hn::Add(sum[i][j], bias);
+    }
+  }
+  if (end.relu) {  // (of the two that Max is given, not a number is the second: it passes)
+    HEBB_UNROLL for (int i = 0; i < Rows; ++i) {
+      HEBB_UNROLL for (int j = 0; j < Vectors; ++j) sum[i][j] = hn::Max(hn::Zero(d), sum[i][j]);
     }
   }
   if (full) {

@@ -205,6 +205,7 @@ class BlockedProduct {
     const bool last_block = block == depths_.count - 1;
     end_.accumulate = g_.accumulate || block > 0;
     end_.fetch_c = end_.accumulate || large_c_;
+    end_.relu = last_block && g_.relu;
     col_bias_ = last_block ? g_.col_bias : nullptr;
     row_bias_ = last_block ? g_.row_bias : nullptr;
     for (int64_t i = 0; i < row_blocks_.count; ++i) run_rows(i, block);
@@ -352,6 +353,7 @@ void multiply_small(const Gemm<T>& g) {
       const bool last_block = block == depths.count - 1;
       TileEnd<T> end;
       end.accumulate = g.accumulate || block > 0;
+      end.relu = last_block && g.relu;
       end.col_bias = last_block && g.col_bias ? g.col_bias + j : nullptr;
       for (int64_t p = 0; p < pieces.count; ++p) {
         const int64_t i = pieces.begin(p);

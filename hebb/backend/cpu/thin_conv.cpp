@@ -68,6 +68,7 @@ void forward_row(const ConvShape& s, const Band& band, const float* in, const fl
   for (int64_t k = 0; k < outs; k += kWide) {
     TileEnd<float> end;
     end.col_bias = bias ? bias + k : nullptr;
+    end.relu = s.relu;
     for (int64_t p = 0; p < pixels.count; ++p) {
       const int64_t w = pixels.begin(p);
       tile_kernel<float>(ALayout::kRows, pixels.size(p), outs - k < kWide ? 1 : 2)(

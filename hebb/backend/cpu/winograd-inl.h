@@ -8,6 +8,7 @@
 #endif
 
 #include <algorithm>
+#include <limits>
 
 #include "hebb/backend/cpu/pack-inl.h"
 
@@ -124,10 +125,10 @@ HWY_INLINE void square(const float* from, int64_t from_row, int64_t from_column,
   store_points<Size, Line>(columns, to, to_row, to_column);
 }
 
-/// The way back: a tile's products, matrices `point` apart, to its 4 x 4 outputs, to which the bias is added.
-/// Streamed ones are written past the caches, whole lines at a time.
+/// The way back: a tile's products, matrices `point` apart, to its 4 x 4 outputs, to which the bias is added;
+/// none is less than the floor. Streamed ones are written past the caches, whole lines at a time.
 template <bool Streamed>
-HWY_INLINE void outputs_of_tile(const float* from, int64_t point, V bias, float* to, int64_t row,
+HWY_INLINE void outputs_of_tile(const float* from, int64_t point, V bias, V floor, float* to, int64_t row,
                                 int64_t pixel) {
   V columns[4][6];
   HEBB_UNROLL for (int j = 0; j < 6; ++j) {
@@ -142,7 +143,7 @@ HWY_INLINE void outputs_of_tile(const float* from, int64_t point, V bias, float*
     float* const line = pinned(to + i * row);
     outputs_of_points(columns[i], out);
     HEBB_UNROLL for (int j = 0; j < 4; ++j) {
-      const V y = hn::Add(out[j], bias);
+      const V y = hn::Max(floor, hn::Add(out[j], bias));
       if constexpr (Streamed) hn::Stream(y, Tag<float>(), line + j * pixel);
       else store(y, line + j * pixel);
     }
@@ -265,6 +266,7 @@ void points_to_outputs(const ConvShape& s, const TileGrid& g, const Points& from
   // A streamed vector is to be a whole line of the cache.
   const bool streamed = kChannels == 16 && l.channels % kChannels == 0 &&
                         s.batch * l.image >= kStreamedOutputs && reinterpret_cast<uintptr_t>(y) % 64 == 0;
+  const V floor = hn::Set(Tag<float>(), s.relu ? 0.0f : -std::numeric_limits<float>::infinity());
   int64_t tile = first;
   for_each_run(g, first, end, [&](int64_t image, int64_t row, int64_t column, int64_t count) HWY_ATTR {
     const int64_t width = 4 * count, pixels = std::min(width, s.out_w - 4 * column);
@@ -277,11 +279,11 @@ void points_to_outputs(const ConvShape& s, const TileGrid& g, const Points& from
       for (int64_t i = 0; i < count; ++i) {
         const float* const points = from.at(0, tile - first + i) + (k - k0);
         if (!in_place)
-          outputs_of_tile<false>(points, from.point, add, strip + 4 * i * kChannels, width * kChannels,
+          outputs_of_tile<false>(points, from.point, add, floor, strip + 4 * i * kChannels, width * kChannels,
                                  kChannels);
         else if (streamed)
-          outputs_of_tile<true>(points, from.point, add, out + 4 * i * l.pixel, l.row, l.pixel);
-        else outputs_of_tile<false>(points, from.point, add, out + 4 * i * l.pixel, l.row, l.pixel);
+          outputs_of_tile<true>(points, from.point, add, floor, out + 4 * i * l.pixel, l.row, l.pixel);
+        else outputs_of_tile<false>(points, from.point, add, floor, out + 4 * i * l.pixel, l.row, l.pixel);
       }
       for (int64_t r = 0; r < rows && !in_place; ++r, out += l.row) {
         const float* const line = strip + r * width * kChannels;
