@@ -25,7 +25,7 @@ void parallel_ranges(int64_t n, int64_t grain, void* context, RangeFn fn);
 
 /// Calls fn(begin, end) on disjoint ranges that cover [0, n), on as many threads as pay: no range but the
 /// last holds fewer than `grain` items, and a single range runs on the calling thread. Choose `grain` so
-/// that a range is worth about 20 microseconds. Nested calls run serially. Where a range is cut depends on
+/// that a range is worth some 10 microseconds. Nested calls run serially. Where a range is cut depends on
 /// the number of threads, so fn must compute each item alike wherever its range begins. An exception thrown
 /// by fn is rethrown on the calling thread.
 template <class F>

@@ -12,9 +12,6 @@
 #include "hebb/graph/plan.h"
 #include "hebb/graph/trace.h"
 #include "hebb/hebb.h"
-#include "hebb/ops/conv_attrs.h"
-#include "hebb/ops/op_support.h"
-#include "hebb/ops/table.h"
 #include "tests/graph/graphs.h"
 #include "tests/io/files.h"
 #include "tests/support/throws.h"
@@ -205,68 +202,6 @@ TEST(PoolFirst, LeavesAloneWhatOthersRead) {
   })) << "the places";
   EXPECT_TRUE(unchanged([](Args a) -> Tensors { return {max_pool2d(tanh(a[0]), 2)}; }));
   EXPECT_FALSE(unchanged([](Args a) -> Tensors { return {max_pool2d(relu(a[0]), 2)}; }));
-}
-
-// Products by every kernel: packed and small ones, in place, Winograd with tiles that hang over, first
-// layers, those kept from run to run; to the same bits, negative and not a number among them.
-TEST(JoinRelu, RectifiesSumsWhereReluAloneReadsThem) {
-  manual_seed(2);
-  const auto conv = [](Args a, int64_t stride) {
-    const Conv2dAttrs attrs{.stride = {stride, stride}, .padding = {1, 1, 1, 1}};
-    return relu(apply1(ops::conv2d_nhwc, attrs, {a[0], a[1], a[2]}));
-  };
-  struct Case {
-    const char* op;
-    Function fn;
-    Tensors arguments;
-  };
-  Tensor holed = randn({70, 90});
-  holed.mutable_data<float>()[95] = NAN;
-  const Case cases[] = {{"linear_relu",
-                         [](Args a) -> Tensors { return {relu(linear(a[0], a[1], a[2]))}; },
-                         {randn({3, 5}), randn({4, 5}), randn({4})}},
-                        {"linear_relu",
-                         [](Args a) -> Tensors { return {relu(linear(a[0], a[1]))}; },
-                         {holed, randn({130, 90})}},
-                        {"linear_relu",
-                         [](Args a) -> Tensors { return {relu(linear(a[0], a[1]))}; },
-                         {randn({9, 1100}), randn({70, 1100})}},
-                        {"conv2d_relu_nhwc",
-                         [=](Args a) -> Tensors { return {conv(a, 1)}; },
-                         {randn({2, 27, 30, 32}), randn({48, 32, 3, 3}), randn({48})}},
-                        {"conv2d_relu_nhwc",
-                         [=](Args a) -> Tensors { return {conv(a, 2)}; },
-                         {randn({2, 27, 30, 32}), randn({40, 32, 3, 3}), randn({40})}},
-                        {"conv2d_relu_nhwc",
-                         [=](Args a) -> Tensors { return {conv(a, 1)}; },
-                         {randn({2, 40, 40, 3}), randn({32, 3, 3, 3}), randn({32})}},
-                        {"conv2d_relu_nhwc",
-                         [=](Args a) -> Tensors { return {conv(a, 1)}; },
-                         {randn({2, 20, 20, 64}), randn({32, 64, 1, 1}), randn({32})}}};
-  for (const Case& c : cases) {
-    SCOPED_TRACE(std::string(c.op) + " " + c.arguments[0].shape().str());
-    Graph g = traced(c.fn, c.arguments);
-    Graph joined = g;
-    join_relu(joined);
-    verify(joined, "join_relu");
-    EXPECT_EQ(count(joined, c.op), 1u);
-    EXPECT_EQ(count(joined, "relu"), 0u);
-    Plan before(g), after(joined);
-    const std::vector<float> want = before.run(c.arguments)[0].to_vector<float>(),
-                             got = after.run(c.arguments)[0].to_vector<float>();
-    EXPECT_TRUE(std::equal(got.begin(), got.end(), want.begin(), want.end(),
-                           [](float a, float b) { return a == b || (std::isnan(a) && std::isnan(b)); }));
-    EXPECT_GT(std::count(got.begin(), got.end(), 0.0f), 0);
-  }
-  // Something else reads the sums.
-  Graph g = traced(
-      [](Args a) -> Tensors {
-        const Tensor y = linear(a[0], a[1]);
-        return {relu(y), y};
-      },
-      {randn({3, 5}), randn({4, 5})});
-  join_relu(g);
-  EXPECT_EQ(count(g, "relu"), 1u);
 }
 
 // A residual network of every op that follows convolutions, with its gradients.
