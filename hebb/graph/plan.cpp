@@ -243,8 +243,11 @@ void Plan::bind_new(ValueId root) {
 // What leaves is not held here as well: its owner may change it in place.
 void Plan::release() {
   for (const ValueId v : graph_.arguments) bind(v, nullptr, 0);
-  for (const auto& [root, state] : viewed_) bind(root, nullptr, 0);
   for (const ValueId v : fresh_) bind(v, nullptr, 0);
+  release_views();
+}
+void Plan::release_views() {
+  for (const auto& [root, state] : viewed_) bind(root, nullptr, 0);
 }
 
 void Plan::point(Step& step) {
@@ -308,6 +311,7 @@ NodeCost Plan::timed_step(Step& step) {
 
 // Each state dense, and alone in its memory where that is written to; new memory for what leaves the run.
 void Plan::ready_states() {
+  release_views();  // those of the run before this one
   for (size_t i = 0; i < states_.size(); ++i) {
     hebb::detail::TensorImpl& state = *states_[i].impl();
     const State& s = graph_.states[i];

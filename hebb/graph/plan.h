@@ -69,6 +69,7 @@ class Plan {
   void bind(ValueId root, const Ref<Storage>& storage, int64_t offset);
   void bind_new(ValueId root);
   void release();
+  void release_views();
   void ready_states();
   void refresh_steady();
   void assign_states();

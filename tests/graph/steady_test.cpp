@@ -153,6 +153,22 @@ TEST(Plan, WritesStateOnlyWhereNobodyElseHoldsItsMemory) {
   EXPECT_EQ(b.to_vector<float>(), (Floats{1, 2}));
 }
 
+TEST(Plan, WritesStateInPlaceInEachOfManyRunsThoughAViewOfItIsRead) {
+  const Tensor w = tensor({1, 2, 3, 4});
+  const Graph g = trace(
+      [&](Args x) -> Tensors {
+        const Tensor y = reshape(w, {2, 2}) * x[0];
+        Tensor(w).assign_(w + w);
+        return {y};
+      },
+      Tensors{ones({2, 2})}, Tensors{w});
+  Plan plan(g, {w});
+  const void* const place = w.raw_data();
+  EXPECT_EQ(plan.run(Tensors{ones({2, 2})}, 3)[0].to_vector<float>(), (std::vector<float>{4, 8, 12, 16}));
+  EXPECT_EQ(w.to_vector<float>(), (std::vector<float>{8, 16, 24, 32}));
+  EXPECT_EQ(w.raw_data(), place);
+}
+
 TEST(Rematerialize, ComputesCheapValuesAgainForTheWayBack) {
   manual_seed(7);
   const auto conv = [](int64_t in) {
