@@ -63,7 +63,7 @@ void gradients_line(T* scores, T* gradients, int64_t n, T scale, T lse, T mean) 
   const Tag<T> d;
   const auto by = hn::Set(d, scale), shift = hn::Set(d, lse), less = hn::Set(d, mean);
   each_vector(scores, n, T(0), [&](Vec<T> v, int64_t i, int64_t count) HWY_ATTR {
-    const auto weight = exp_of<T>(hn::Sub(hn::Mul(v, by), shift));
+    const auto weight = exp_of(d, hn::Sub(hn::Mul(v, by), shift));
     const auto g = hn::Sub(load_first(gradients + i, count), less);
     store_first(weight, scores + i, count);
     store_first(hn::Mul(hn::Mul(weight, g), by), gradients + i, count);

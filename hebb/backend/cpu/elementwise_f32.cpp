@@ -11,6 +11,7 @@
 #include <cmath>
 #include <limits>
 
+#include "hebb/backend/cpu/exp-inl.h"
 #include "hebb/ops/elementwise_expr.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -63,10 +64,7 @@ HWY_INLINE V max(V a, V b) { return select((a != a) | (a > b), a, b); }
 HWY_INLINE V min(V a, V b) { return select((a != a) | (a < b), a, b); }
 
 // Highway's functions hold on a range; the ends and NaN are set here.
-HWY_INLINE V exp(V x) {
-  const V y = hn::Exp(d, hn::Min(hn::Max(x.v, hn::Set(d, -104.0f)), hn::Set(d, 89.0f)));
-  return select(x > 88.72284, select(x != x, x, kInf), select(x != x, x, y));
-}
+HWY_INLINE V exp(V x) { return exp_of(d, x.v); }
 HWY_INLINE V expm1(V x) {
   const V y = hn::Expm1(d, hn::Min(hn::Max(x.v, hn::Set(d, -104.0f)), hn::Set(d, 88.0f)));
   return select(x > 88.72284, kInf, select((x != x) | (x == 0), x, y));
@@ -79,10 +77,7 @@ HWY_INLINE V log1p(V x) {
   const V y = hn::Log1p(d, x.v);
   return select(x > -1, select((x == kInf) | (x == 0), x, y), select(x == -1, -kInf, kNaN));
 }
-HWY_INLINE V tanh(V x) {
-  const V y = hn::Tanh(d, hn::Min(hn::Max(x.v, hn::Set(d, -10.0f)), hn::Set(d, 10.0f)));
-  return select((x != x) | (x == 0), x, y);
-}
+HWY_INLINE V tanh(V x) { return tanh_of(d, x.v); }
 HWY_INLINE V sigmoid(V x) { return V(1) / (V(1) + exp(-x)); }
 
 // erf(x) = x P(x^2)/Q(x^2) up to |x| = 4, where it is 1 to the last bit. Fitted by tools/fit_erf.py; largest

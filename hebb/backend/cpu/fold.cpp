@@ -8,8 +8,6 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "hebb/backend/cpu/fold.cpp"
 #include <hwy/foreach_target.h>  // must come before highway.h
-// After foreach_target.
-#include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
 #include "hebb/backend/cpu/line-inl.h"
@@ -51,10 +49,10 @@ HWY_INLINE T join_one(T a, T b) {
   else return b < a || b != b ? b : a;
 }
 
-// What is joined: the element itself, or its exponential (Highway's turns NaN into 0).
+// What is joined: the element itself, or its exponential.
 template <Fold fold, class D, class V>
 HWY_INLINE V mapped(D d, V x, V shift) {
-  if constexpr (fold == Fold::SumExp) return hn::IfThenElse(hn::IsNaN(x), x, hn::Exp(d, hn::Sub(x, shift)));
+  if constexpr (fold == Fold::SumExp) return exp_of(d, hn::Sub(x, shift));
   else return x;
 }
 template <Fold fold, class T>

@@ -6,23 +6,14 @@
 #define HEBB_BACKEND_CPU_LINE_INL_H_
 #endif
 
-#include <hwy/contrib/math/math-inl.h>
-
 #include <limits>
 
+#include "hebb/backend/cpu/exp-inl.h"
 #include "hebb/backend/cpu/gemm-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace hebb::cpu {
 namespace HWY_NAMESPACE {
-
-/// e^v for v <= 0; 0 for -infinity, NaN for NaN.
-template <class T>
-HWY_INLINE Vec<T> exp_of(Vec<T> v) {
-  const Tag<T> d;
-  const auto least = hn::Set(d, sizeof(T) == 4 ? T(-104) : T(-746));  // where it is 0
-  return hn::IfThenElse(hn::IsNaN(v), v, hn::Exp(d, hn::Max(v, least)));
-}
 
 /// The first n lanes from p, `rest` behind them; reads no more than n elements, fewer than a vector has.
 template <class T>
@@ -56,7 +47,7 @@ void exp_line(const T* x, int64_t n, T* y, T* largest, T* sum) {
   const auto shift = hn::Set(d, *largest);
   auto s = hn::Zero(d);
   each_vector(x, n, kLeast, [&](Vec<T> v, int64_t i, int64_t count) HWY_ATTR {
-    auto e = exp_of<T>(hn::Sub(v, shift));
+    auto e = exp_of(d, hn::Sub(v, shift));
     if (count < kLanes<T>) e = hn::IfThenElseZero(hn::FirstN(d, static_cast<size_t>(count)), e);
     s = hn::Add(s, e);
     if (y) store_first(e, y + i, count);

@@ -25,7 +25,7 @@ void softmax_grad_line(const T* g, const T* y, int64_t n, bool log, T* out) {
   const auto sum = hn::Set(d, total<T>(s));
   each_vector(g, n, T(0), [&](Vec<T> v, int64_t i, int64_t count) HWY_ATTR {
     const auto value = load_first(y + i, count);
-    const auto result = log ? hn::NegMulAdd(exp_of<T>(value), sum, v) : hn::Mul(value, hn::Sub(v, sum));
+    const auto result = log ? hn::NegMulAdd(exp_of(d, value), sum, v) : hn::Mul(value, hn::Sub(v, sum));
     store_first(result, out + i, count);
   });
 }
@@ -39,7 +39,7 @@ void exp_columns(const T* x, int64_t n, int64_t stride, int64_t columns, T* y, T
     auto m = hn::Set(d, -std::numeric_limits<T>::infinity()), s = hn::Zero(d);
     for (int64_t c = 0; c < n; ++c) m = hn::Max(m, load_first(x + c * stride + j, count));
     for (int64_t c = 0; c < n; ++c) {
-      const auto e = exp_of<T>(hn::Sub(load_first(x + c * stride + j, count), m));
+      const auto e = exp_of(d, hn::Sub(load_first(x + c * stride + j, count), m));
       s = hn::Add(s, e);
       if (y) store_first(e, y + c * stride + j, count);
     }
@@ -61,7 +61,7 @@ void softmax_grad_columns(const T* g, const T* y, int64_t n, int64_t stride, int
     }
     for (int64_t at = j; at < j + n * stride; at += stride) {
       const auto v = load_first(g + at, count), value = load_first(y + at, count);
-      const auto result = log ? hn::NegMulAdd(exp_of<T>(value), s, v) : hn::Mul(value, hn::Sub(v, s));
+      const auto result = log ? hn::NegMulAdd(exp_of(d, value), s, v) : hn::Mul(value, hn::Sub(v, s));
       store_first(result, out + at, count);
     }
   }
