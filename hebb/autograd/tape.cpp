@@ -182,7 +182,8 @@ std::vector<Tensor> Node::vjp(std::span<Tensor> grads, std::span<const bool> nee
   for (const SavedInput& s : inputs()) in.push_back(unpack(s, create_graph));
   for (int i = 0; i < outputs_.size(); ++i) {
     out.push_back(unpack(outputs_[i], i, create_graph));
-    if (!grads[i].defined()) grads[i] = zeros(outputs_[i].spec.shape, outputs_[i].spec.dtype);
+    if (!grads[i].defined() && !op_.takes_absent_grads)
+      grads[i] = zeros(outputs_[i].spec.shape, outputs_[i].spec.dtype);
   }
   const VjpArgs args{attrs_, in, out, grads, needs};
   std::vector<Tensor> result = op_.vjp ? op_.vjp(args) : vjp_by_decompose(op_, args, create_graph);

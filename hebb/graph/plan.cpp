@@ -27,6 +27,20 @@ int64_t bytes_of(const TensorSpec& s) {
   return std::max(kAlignment, (n + kAlignment - 1) / kAlignment * kAlignment);
 }
 
+/// Whether output i of a node may be written over the values of an input, which the graph needs no more.
+bool may_overwrite(const Graph& g, const Node& n, size_t i, size_t input) {
+  const TensorSpec &from = g.values[n.inputs[input]], &to = g.values[n.outputs[i]];
+  // Elementwise ops read an element before they write the same one.
+  if (n.op->elementwise >= 0) return from.shape == to.shape && from.dtype == to.dtype;
+  return n.op->overwrites[i] == static_cast<int>(input);
+}
+
+// Whether a node reads the memory of one of its inputs as another value, too.
+bool is_also_viewed(const MemoryPlan& plan, const Node& n, ValueId input) {
+  return std::any_of(n.inputs.begin(), n.inputs.end(),
+                     [&](ValueId v) { return v != input && plan.places[v].root == plan.places[input].root; });
+}
+
 // What outlives a run, or was there before it: these roots are not in the arena.
 std::vector<bool> kept_outside(const Graph& g, const MemoryPlan& plan) {
   const std::vector<MemoryPlan::Place>& places = plan.places;
@@ -62,25 +76,50 @@ MemoryPlan plan_memory(const Graph& g) {
       roots.push_back(v);
     }
   }
+  // Outputs that take over the memory of an input whose last reader makes them: both are one block.
+  std::vector<ValueId> block(g.values.size());
+  std::iota(block.begin(), block.end(), 0);
+  std::vector<Life> used = lives;  // by block
+  std::vector<bool> taken = outside;
+  for (size_t i = 0; i < g.nodes.size(); ++i) {
+    const Node& n = g.nodes[i];
+    for (size_t out = 0; out < n.outputs.size(); ++out) {
+      const ValueId to = n.outputs[out];
+      if (plan.places[to].root != to || outside[to]) continue;
+      for (size_t input = 0; input < n.inputs.size() && block[to] == to; ++input) {
+        const ValueId from = n.inputs[input];
+        if (!may_overwrite(g, n, out, input) || plan.places[from].root != from || taken[from] ||
+            lives[from].last != i || is_also_viewed(plan, n, from))
+          continue;
+        taken[from] = true;
+        block[to] = block[from];
+        used[block[to]].last = lives[to].last;
+      }
+    }
+  }
   // The largest first; each at the lowest place that is free for as long as it lives.
   std::stable_sort(roots.begin(), roots.end(),
                    [&](ValueId a, ValueId b) { return bytes_of(g.values[a]) > bytes_of(g.values[b]); });
   std::vector<ValueId> placed;  // by offset
   for (const ValueId v : roots) {
+    if (block[v] != v) continue;
     const int64_t size = bytes_of(g.values[v]);
     int64_t at = 0;
     for (const ValueId other : placed) {
-      if (!lives[v].meets(lives[other])) continue;
+      if (!used[v].meets(used[other])) continue;
       const int64_t begin = plan.places[other].offset;
       if (at + size <= begin) break;
       at = std::max(at, begin + bytes_of(g.values[other]));
     }
-    plan.places[v].in_arena = true;
     plan.places[v].offset = at;
     plan.arena_bytes = std::max(plan.arena_bytes, at + size);
     placed.insert(std::upper_bound(placed.begin(), placed.end(), at,
                                    [&](int64_t x, ValueId o) { return x < plan.places[o].offset; }),
                   v);
+  }
+  for (const ValueId v : roots) {
+    plan.places[v].in_arena = true;
+    plan.places[v].offset = plan.places[block[v]].offset;
   }
   return plan;
 }
@@ -93,23 +132,17 @@ std::vector<int> plan_in_place(const Graph& g, const MemoryPlan& memory) {
   for (const State& s : g.states)
     if (s.after != s.before) read_later[memory.places[s.after].root] = true;
   for (auto n = g.nodes.rbegin(); n != g.nodes.rend(); ++n) {
-    const bool updates = n->op->overwrites[0] >= 0;
+    const auto& takes = n->op->overwrites;
+    const bool updates = std::any_of(takes.begin(), takes.end(), [](int input) { return input >= 0; });
     if (!updates && n->op->kind == Kind::Opaque) break;  // it may throw
     for (size_t i = 0; i < n->outputs.size(); ++i) {
       const ValueId out = n->outputs[i];
-      // Elementwise ops read an element before they write the same one.
-      const auto may_take = [&](size_t input) {
-        return n->op->elementwise >= 0 && g.values[n->inputs[input]].shape == g.values[out].shape &&
-               g.values[n->inputs[input]].dtype == g.values[out].dtype;
-      };
       for (size_t input = 0; input < n->inputs.size(); ++input) {
-        if (updates ? n->op->overwrites[i] != static_cast<int>(input) : !may_take(input)) continue;
+        if (!may_overwrite(g, *n, i, input)) continue;
         const ValueId old = n->inputs[input];
         const int s = state_of[old];
-        const bool also_viewed = std::any_of(n->inputs.begin(), n->inputs.end(), [&](ValueId v) {
-          return v != old && memory.places[v].root == memory.places[old].root;
-        });
-        if (s >= 0 && !also_viewed && g.states[s].after == out && !read_later[old]) in_place[out] = s;
+        if (s >= 0 && !is_also_viewed(memory, *n, old) && g.states[s].after == out && !read_later[old])
+          in_place[out] = s;
       }
     }
     for (const ValueId v : n->inputs) read_later[memory.places[v].root] = true;

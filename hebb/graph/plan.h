@@ -23,7 +23,8 @@ struct MemoryPlan {
   int64_t arena_bytes = 0;
   std::vector<bool> steady;  ///< by value, see steady_values(): these keep memory of their own
 };
-/// Values that are never needed at the same time may share memory. Offsets are multiples of 64.
+/// Values that are never needed at the same time may share memory, and so may an output and an input that it
+/// may overwrite (see OpDef::overwrites) and that nothing reads later. Offsets are multiples of 64.
 MemoryPlan plan_memory(const Graph& graph);
 /// For each value, the place in graph.states of the state whose memory it may be written to while the state's
 /// old value is read; -1 for none. Only where nothing after it may throw: else a run that fails would leave

@@ -76,7 +76,7 @@ struct VjpArgs {
   const Attrs& attrs;
   std::span<const Tensor> inputs;
   std::span<const Tensor> outputs;
-  std::span<const Tensor> grads;  ///< of each output; zeros are filled in
+  std::span<const Tensor> grads;  ///< of each output; zeros are filled in, but for takes_absent_grads
   std::span<const bool> needs;    ///< which inputs want a gradient
 };
 
@@ -145,8 +145,9 @@ struct OpDef {
   std::vector<ErrorSample> (*error_samples)() = nullptr;  ///< calls that must fail, with their messages
 
   Gradient gradient = Gradient::Throws;
-  uint32_t saves_inputs = ~0u;   ///< bit i: vjp reads the values of input i
-  uint32_t saves_outputs = 0;    ///< bit i: vjp reads the values of output i
+  bool takes_absent_grads = false;  ///< vjp is given undefined gradients of outputs in place of zeros
+  uint32_t saves_inputs = ~0u;      ///< bit i: vjp reads the values of input i
+  uint32_t saves_outputs = 0;       ///< bit i: vjp reads the values of output i
   uint32_t constant_inputs = 0;  ///< bit i: no gradient flows to input i; the tape refuses one that wants it
   int elementwise = -1;          ///< number of the scalar expression, for ops of the elementwise table
   /// For each output, the input whose memory it may take over when nothing else needs that (the kernel reads

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "hebb/op/autocast.h"
+#include "hebb/ops/creation.h"
 #include "hebb/ops/elementwise.h"
 #include "hebb/ops/join.h"
 #include "hebb/ops/matmul.h"
@@ -40,6 +41,9 @@ Extents check_gates(const TensorSpec& s, const char* op) {
 }
 TensorSpec like(const TensorSpec& s, const Shape& shape) { return {shape, s.dtype, s.device}; }
 
+// A gradient that is zero, in place of a tensor of zeros.
+bool is_absent(const Shape& gradient) { return gradient == Shape{0}; }
+
 double sigmoid_of(double x) { return 1 / (1 + std::exp(-x)); }
 
 void reference_lstm(const ReferenceArgs& s) {
@@ -68,13 +72,15 @@ void reference_lstm(const ReferenceArgs& s) {
   store(s.outputs[2], gates);
 }
 
-// Inputs: gradients of h, of c and of the gates; w_hh; c before the first step; c; the gates.
+// Inputs: gradients of h, of c and of the gates, each of shape [0] where there is none; w_hh; c before the
+// first step; c; the gates.
 void reference_lstm_grad(const ReferenceArgs& s) {
   const Extents e(s.inputs[6].shape());
   std::vector<double> in[7];
   for (int i = 0; i < 7; ++i) in[i] = values<double>(s.inputs[i]);
   const auto &w = in[3], &first_c = in[4], &all_c = in[5], &gates = in[6];
   const int64_t n = e.hidden, state = e.batch * n;
+  for (const int i : {0, 1, 2}) in[i].resize(i == 2 ? gates.size() : all_c.size(), 0.0);
   std::vector<double> g_gates(gates.size()), gh(state, 0.0), gc(state, 0.0);
   for (int64_t t = e.steps - 1; t >= 0; --t) {
     for (int64_t i = 0; i < state; ++i) {
@@ -105,13 +111,18 @@ void reference_lstm_grad(const ReferenceArgs& s) {
 Outputs decompose_lstm_grad(const Attrs& attrs, std::span<const Tensor> in) {
   const Autocast products(attrs.as<ProductAttrs>().bf16 ? bf16 : f32);
   const Extents e(in[6].shape());
+  const auto given = [&](int i, const Shape& shape) {
+    return is_absent(in[i].shape()) ? zeros(shape, in[i].dtype()) : in[i];
+  };
+  const Tensor of_h = given(0, in[5].shape()), of_c = given(1, in[5].shape()),
+               of_gates = given(2, in[6].shape());
   std::vector<Tensor> steps;
   Tensor gh, gc;
   for (int64_t t = e.steps - 1; t >= 0; --t) {
     const auto gate = split(select(in[6], 0, t), e.hidden, 1),
-               g_gate = split(select(in[2], 0, t), e.hidden, 1);
+               g_gate = split(select(of_gates, 0, t), e.hidden, 1);
     const Tensor tc = tanh(select(in[5], 0, t)), before = t > 0 ? select(in[5], 0, t - 1) : in[4];
-    Tensor from_h = select(in[0], 0, t), from_c = select(in[1], 0, t);
+    Tensor from_h = select(of_h, 0, t), from_c = select(of_c, 0, t);
     if (gh.defined()) from_h = from_h + gh, from_c = from_c + gc;
     from_c = from_c + from_h * gate[3] * (1 - tc * tc);
     const Tensor g[] = {from_c * gate[2], from_c * before, from_c * gate[0], from_h * tc};
@@ -144,13 +155,17 @@ const OpDef lstm{
         },
     .vjp = [](const VjpArgs& s) -> std::vector<Tensor> {
       const Tensor &w = s.inputs[1], &h = s.inputs[2], &c = s.inputs[3];
-      const Tensor in[] = {s.grads[0], s.grads[1], s.grads[2], w, c, s.outputs[1], s.outputs[2]};
+      const auto grad = [&](int i) { return s.grads[i].defined() ? s.grads[i] : zeros({0}, w.dtype()); };
+      const Tensor in[] = {grad(0), grad(1), grad(2), w, c, s.outputs[1], s.outputs[2]};
       const Outputs g = apply(lstm_grad, s.attrs, in);
       if (!s.needs[1]) return {g[0], {}, g[1], g[2]};
       const Extents e(s.outputs[2].shape());
-      const Tensor before = hebb::cat({unsqueeze(h, 0), narrow(s.outputs[0], 0, 0, e.steps - 1)});
       const Autocast low(s.attrs.as<ProductAttrs>().bf16 ? bf16 : f32);
-      const Tensor gw = hebb::matmul(transpose(flatten(g[0], 0, 1)), flatten(before, 0, 1));
+      // Each step's gates come from the h of the step before it.
+      Tensor gw = hebb::matmul(transpose(hebb::select(g[0], 0, 0)), h);
+      if (e.steps > 1)
+        gw = gw + hebb::matmul(transpose(flatten(narrow(g[0], 0, 1, e.steps - 1), 0, 1)),
+                               flatten(narrow(s.outputs[0], 0, 0, e.steps - 1), 0, 1));
       return {g[0], gw, g[1], g[2]};
     },
     .reference = reference_lstm,
@@ -178,8 +193,10 @@ const OpDef lstm{
                ProductAttrs{},
                "expected operands of one type, got f32 and f64"}};
     },
+    .takes_absent_grads = true,
     .saves_inputs = 0b1110,
     .saves_outputs = 0b111,
+    .overwrites = {-1, -1, 0, -1},
     .multiply_adds = [](SpecPtrs in, const Specs&,
                         const Attrs&) { return in[0]->shape[0] * in[0]->shape[1] * in[1]->shape.numel(); }};
 
@@ -190,9 +207,13 @@ const OpDef lstm_grad{
         [](SpecPtrs in, const Attrs&) {
           const Extents e = check_gates(*in[6], "lstm_grad");
           const TensorSpec& gates = *in[6];
-          for (const int i : {0, 1, 5})
-            check_operand(*in[i], gates, {e.steps, e.batch, e.hidden}, "lstm_grad", "states of all steps");
-          check_operand(*in[2], gates, gates.shape, "lstm_grad", "a gradient of the gates");
+          for (const int i : {0, 1, 5}) {
+            const bool absent = i != 5 && is_absent(in[i]->shape);
+            check_operand(*in[i], gates, absent ? Shape{0} : Shape{e.steps, e.batch, e.hidden}, "lstm_grad",
+                          "states of all steps");
+          }
+          check_operand(*in[2], gates, is_absent(in[2]->shape) ? Shape{0} : gates.shape, "lstm_grad",
+                        "a gradient of the gates");
           check_operand(*in[3], gates, {4 * e.hidden, e.hidden}, "lstm_grad", "a weight");
           check_operand(*in[4], gates, {e.batch, e.hidden}, "lstm_grad", "a state");
           const TensorSpec state = like(gates, {e.batch, e.hidden});
@@ -202,7 +223,11 @@ const OpDef lstm_grad{
     .reference = reference_lstm_grad,
     .samples = []() -> std::vector<Sample> {
       const SampleInput states{{3, 2, 5}}, gates{{3, 2, 20}, 0.1, 0.9};
-      return {{"steps", {states, states, {{3, 2, 20}}, {{20, 5}}, {{2, 5}}, states, gates}, ProductAttrs{}}};
+      const SampleInput none{{0}};
+      return {
+          {"steps", {states, states, {{3, 2, 20}}, {{20, 5}}, {{2, 5}}, states, gates}, ProductAttrs{}},
+          {"h alone", {states, none, none, {{20, 5}}, {{2, 5}}, states, gates}, ProductAttrs{}},
+          {"gates alone", {none, none, {{3, 2, 20}}, {{20, 5}}, {{2, 5}}, states, gates}, ProductAttrs{}}};
     },
     .error_samples = []() -> std::vector<ErrorSample> {
       const SampleInput states{{2, 3, 2}}, gates{{2, 3, 8}}, w{{8, 2}}, state{{3, 2}};

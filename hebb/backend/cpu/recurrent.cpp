@@ -2,6 +2,7 @@
 // some of them through all steps and never waits for another. The weight is laid out once a call as the
 // products read it.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 
@@ -22,7 +23,7 @@ namespace {
 template <class T>
 struct CellGradient {
   const T *gates, *before, *tanh_c;       // of the forward pass; the cells of the step before
-  const T *from_h, *from_c, *from_gates;  // gradients of the layer's outputs
+  const T *from_h, *from_c, *from_gates;  // gradients of the layer's outputs; null: zero
   const T* gh;                            // those that come from the next step
   T *gc, *out;                            // `gc` becomes that for the step before
 };
@@ -50,12 +51,13 @@ void cell_backward(int64_t n, const CellGradient<T>& g) {
   for (int64_t j = 0; j < n; j += kLanes<T>) {
     const int64_t count = std::min<int64_t>(kLanes<T>, n - j);
     const auto load = [&](const T* p) HWY_ATTR { return load_first(p + j, count); };
+    const auto plus = [&](Vec<T> v, const T* p) HWY_ATTR { return p ? hn::Add(v, load(p)) : v; };
     const auto in = load(g.gates), forget = load(g.gates + n), cell = load(g.gates + 2 * n),
                out = load(g.gates + 3 * n), tanh_c = load(g.tanh_c);
-    const auto h_grad = hn::Add(load(g.gh), load(g.from_h));
-    const auto c_grad = hn::MulAdd(hn::Mul(h_grad, out), rest(tanh_c), hn::Add(load(g.gc), load(g.from_c)));
+    const auto h_grad = plus(load(g.gh), g.from_h);
+    const auto c_grad = hn::MulAdd(hn::Mul(h_grad, out), rest(tanh_c), plus(load(g.gc), g.from_c));
     const auto store = [&](int gate, Vec<T> factor, Vec<T> slope) HWY_ATTR {
-      const auto sum = hn::Add(factor, load(g.from_gates + gate * n));
+      const auto sum = g.from_gates ? hn::Add(factor, load(g.from_gates + gate * n)) : factor;
       store_first(hn::Mul(sum, slope), g.out + gate * n + j, count);
     };
     store(0, hn::Mul(c_grad, cell), hn::NegMulAdd(in, in, in));  // v (1 - v)
@@ -153,7 +155,8 @@ void lstm_forward(const Sizes& z, const T* gates_of_x, const T* w, const T* h0, 
       const T* h_before = t > 0 ? h + (row - z.batch) * n : h0 + begin * n;
       const T* c_before = t > 0 ? c + (row - z.batch) * n : c0 + begin * n;
       T* const gate = gates + row * 4 * n;
-      std::memcpy(gate, gates_of_x + row * 4 * n, static_cast<size_t>(rows * 4 * n) * sizeof(T));
+      if (gates != gates_of_x)
+        std::memcpy(gate, gates_of_x + row * 4 * n, static_cast<size_t>(rows * 4 * n) * sizeof(T));
       Gemm<T> g = product;
       g.m = rows;
       g.a = h_before;
@@ -194,9 +197,9 @@ void lstm_backward(const Sizes& z, const T* gh, const T* gc, const T* g_gates, c
         cell_backward(n, CellGradient<T>{.gates = gates + gate,
                                          .before = before,
                                          .tanh_c = tanh_c,
-                                         .from_h = gh + state,
-                                         .from_c = gc + state,
-                                         .from_gates = g_gates + gate,
+                                         .from_h = gh ? gh + state : nullptr,
+                                         .from_c = gc ? gc + state : nullptr,
+                                         .from_gates = g_gates ? g_gates + gate : nullptr,
                                          .gh = gh0 + (begin + b) * n,
                                          .gc = gc0 + (begin + b) * n,
                                          .out = out + gate});
@@ -222,11 +225,14 @@ Kernel prepare_lstm(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
 }
 Kernel prepare_lstm_grad(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
   const Sizes z(in[6]->shape, attrs);
+  std::array<bool, 3> given;
+  for (size_t i = 0; i < 3; ++i) given[i] = in[i]->shape.ndim() > 1;
   return for_type(in[0]->dtype, [&]<class T>(T) -> Kernel {
-    return [z](ExecContext&, const void* const* x, void* const* y) {
+    return [z, given](ExecContext&, const void* const* x, void* const* y) {
       const auto from = [&](int i) { return static_cast<const T*>(x[i]); };
+      const auto grad = [&](int i) { return given[i] ? from(i) : nullptr; };
       const auto to = [&](int i) { return static_cast<T*>(y[i]); };
-      lstm_backward<T>(z, from(0), from(1), from(2), from(3), from(4), from(5), from(6), to(0), to(1), to(2));
+      lstm_backward<T>(z, grad(0), grad(1), grad(2), from(3), from(4), from(5), from(6), to(0), to(1), to(2));
     };
   });
 }
