@@ -53,7 +53,7 @@ void adam_update(const O& o, double decay, double shrink, const Update& u) {
 }
 
 template <class O>
-std::vector<Slot> adam_slots(const O& o) {
+Slots adam_slots(const O& o) {
   return {{"exp_avg"}, {"exp_avg_sq"}, {"max_exp_avg_sq", 0, o.amsgrad}};
 }
 
@@ -67,8 +67,8 @@ Adam::Adam(const std::vector<ParamGroup>& groups, const AdamOptions& defaults)
 AdamW::AdamW(const std::vector<ParamGroup>& groups, const AdamWOptions& defaults)
     : OptimizerOf(groups, defaults) {}
 
-std::vector<Slot> Adam::slots_of(const AdamOptions& o) { return adam_slots(o); }
-std::vector<Slot> AdamW::slots_of(const AdamWOptions& o) { return adam_slots(o); }
+Slots Adam::slots_of(const AdamOptions& o) { return adam_slots(o); }
+Slots AdamW::slots_of(const AdamWOptions& o) { return adam_slots(o); }
 
 void Adam::update_by(const AdamOptions& o, const Update& u) { adam_update(o, o.weight_decay, 1, u); }
 void AdamW::update_by(const AdamWOptions& o, const Update& u) {

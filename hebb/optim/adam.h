@@ -39,7 +39,7 @@ class Adam final : public OptimizerOf<Adam, AdamOptions> {
  private:
   friend class OptimizerOf<Adam, AdamOptions>;
   static constexpr const char *kName = "Adam", *kUpdate = "adam_update";
-  static std::vector<Slot> slots_of(const AdamOptions& o);
+  static Slots slots_of(const AdamOptions& o);
   static void update_by(const AdamOptions& o, const Update& u);
 };
 
@@ -68,7 +68,7 @@ class AdamW final : public OptimizerOf<AdamW, AdamWOptions> {
  private:
   friend class OptimizerOf<AdamW, AdamWOptions>;
   static constexpr const char *kName = "AdamW", *kUpdate = "adamw_update";
-  static std::vector<Slot> slots_of(const AdamWOptions& o);
+  static Slots slots_of(const AdamWOptions& o);
   static void update_by(const AdamWOptions& o, const Update& u);
 };
 

@@ -20,9 +20,7 @@ void AdagradOptions::check(const char* owner) const {
 Adagrad::Adagrad(const std::vector<ParamGroup>& groups, const AdagradOptions& defaults)
     : OptimizerOf(groups, defaults) {}
 
-std::vector<Slot> Adagrad::slots_of(const AdagradOptions& o) {
-  return {{"sum", o.initial_accumulator_value}};
-}
+Slots Adagrad::slots_of(const AdagradOptions& o) { return {{"sum", o.initial_accumulator_value}}; }
 
 void Adagrad::update_by(const AdagradOptions& o, const Update& u) {
   const double rate = o.lr / (1 + static_cast<double>(u.count - 1) * o.lr_decay);
@@ -48,7 +46,7 @@ void RMSpropOptions::check(const char* owner) const {
 RMSprop::RMSprop(const std::vector<ParamGroup>& groups, const RMSpropOptions& defaults)
     : OptimizerOf(groups, defaults) {}
 
-std::vector<Slot> RMSprop::slots_of(const RMSpropOptions& o) {
+Slots RMSprop::slots_of(const RMSpropOptions& o) {
   return {{"square_avg"}, {"momentum_buffer", 0, o.momentum > 0}, {"grad_avg", 0, o.centered}};
 }
 

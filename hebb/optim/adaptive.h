@@ -34,7 +34,7 @@ class Adagrad final : public OptimizerOf<Adagrad, AdagradOptions> {
  private:
   friend class OptimizerOf<Adagrad, AdagradOptions>;
   static constexpr const char *kName = "Adagrad", *kUpdate = "adagrad_update";
-  static std::vector<Slot> slots_of(const AdagradOptions& o);
+  static Slots slots_of(const AdagradOptions& o);
   static void update_by(const AdagradOptions& o, const Update& u);
 };
 
@@ -73,7 +73,7 @@ class RMSprop final : public OptimizerOf<RMSprop, RMSpropOptions> {
  private:
   friend class OptimizerOf<RMSprop, RMSpropOptions>;
   static constexpr const char *kName = "RMSprop", *kUpdate = "rmsprop_update";
-  static std::vector<Slot> slots_of(const RMSpropOptions& o);
+  static Slots slots_of(const RMSpropOptions& o);
   static void update_by(const RMSpropOptions& o, const Update& u);
 };
 

@@ -75,13 +75,13 @@ Specs update_specs(SpecPtrs inputs, const Attrs&) {
   return out;
 }
 
-void run_update_op(const ReferenceArgs& args, const std::vector<Slot>& slots,
+void run_update_op(const ReferenceArgs& args, const Slots& slots,
                    const std::function<void(const Update&)>& update) {
   const DType type = update_type(args.inputs[0].dtype());
   const Tensor grad = hebb::detail::dense(args.inputs[1], type);
   Update u{.type = type,
            .n = args.inputs[0].numel(),
-           .count = args.inputs[3].item<int64_t>() + 1,
+           .count = *args.inputs[3].data<int64_t>() + 1,
            .grad = grad.raw_data()};
   std::array<std::optional<OpenValues>, 1 + Update::kMaxSlots> open;
   u.value = open[0].emplace(OpenValues::of_output(args.outputs[0], args.inputs[0], type)).values();
@@ -124,7 +124,7 @@ Optimizer::Optimizer(std::string name, std::span<const ParamGroup> groups)
   HEBB_CHECK(!params_.empty(), "[{}] expected at least one parameter, got none", name_);
 }
 
-void Optimizer::create_state(Param& p, const std::vector<Slot>& slots) {
+void Optimizer::create_state(Param& p, const Slots& slots) {
   if (!p.step.defined()) p.step = zeros({}, i64);
   p.slots.resize(slots.size());
   const DType type = update_type(p.value.dtype());
@@ -151,7 +151,7 @@ void Optimizer::step() {
 }
 
 void Optimizer::step_in_place(Param& p, const Tensor& grad) {
-  const std::vector<Slot> all = slots(p.group);
+  const Slots all = slots(p.group);
   create_state(p, all);
   const DType type = update_type(p.value.dtype());
   const Tensor dense = hebb::detail::dense(grad, type);
@@ -175,7 +175,7 @@ void Optimizer::step_traced(Param& p, const Tensor& grad) {
              "[{}] expected to be named as state of the function that is being compiled: compile(fn, {{net, "
              "optimizer}})",
              name_);
-  const std::vector<Slot> all = slots(p.group);
+  const Slots all = slots(p.group);
   std::vector<Tensor> inputs{p.value, grad, numbers_[p.group], p.step};
   for (size_t s = 0; s < all.size(); ++s)
     if (all[s].used) inputs.push_back(p.slots[s]);

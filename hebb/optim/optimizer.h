@@ -1,5 +1,8 @@
 // What all optimizers share: parameters in groups, one state per parameter, saving and loading it exactly.
 #pragma once
+#include <algorithm>
+#include <array>
+#include <initializer_list>
 #include <span>
 #include <string>
 #include <utility>
@@ -43,6 +46,21 @@ struct Slot {
   const char* name;
   double initial = 0;
   bool used = true;
+};
+/// The slots of an optimizer, Update::kMaxSlots or fewer, without memory of their own.
+class Slots {
+ public:
+  Slots(std::initializer_list<Slot> slots) : size_(slots.size()) {
+    std::copy(slots.begin(), slots.end(), slots_.begin());
+  }
+  size_t size() const { return size_; }
+  const Slot& operator[](size_t i) const { return slots_[i]; }
+  const Slot* begin() const { return slots_.data(); }
+  const Slot* end() const { return slots_.data() + size_; }
+
+ private:
+  std::array<Slot, Update::kMaxSlots> slots_;
+  size_t size_;
 };
 
 /// Changes parameters by their gradients. The rules and defaults are PyTorch's.
@@ -114,14 +132,14 @@ class Optimizer {
   /// Throws Error for options that make no sense.
   virtual void check_options(size_t group) const = 0;
   /// All slots that there may be; names and order never change.
-  virtual std::vector<Slot> slots(size_t group) const = 0;
+  virtual Slots slots(size_t group) const = 0;
   /// One update by a group's options.
   virtual void update(size_t group, const Update& u) const = 0;
   /// The same as an op, see detail::update_specs().
   virtual const OpDef& update_op() const = 0;
 
  private:
-  void create_state(Param& p, const std::vector<Slot>& slots);
+  void create_state(Param& p, const Slots& slots);
   void step_in_place(Param& p, const Tensor& grad);
   void step_traced(Param& p, const Tensor& grad);
   void refresh_numbers();
@@ -141,7 +159,7 @@ namespace detail {
 // An update as an op. Inputs: values, gradient, the group's numbers (f64, as number_fields orders them), the
 // count of updates before (i64), the slots in use. Outputs: new values, new slots.
 Specs update_specs(SpecPtrs inputs, const Attrs&);
-void run_update_op(const ReferenceArgs& args, const std::vector<Slot>& slots,
+void run_update_op(const ReferenceArgs& args, const Slots& slots,
                    const std::function<void(const Update&)>& update);
 
 }  // namespace detail
@@ -150,7 +168,7 @@ void run_update_op(const ReferenceArgs& args, const std::vector<Slot>& slots,
 /// as a friend,
 ///   static constexpr const char* kName;                      // "SGD"
 ///   static constexpr const char* kUpdate;                    // what its op is called: "sgd_update"
-///   static std::vector<Slot> slots_of(const O& options);     // all that there may be, in a fixed order
+///   static Slots slots_of(const O& options);                 // all that there may be, in a fixed order
 ///   static void update_by(const O& options, const Update&);  // the rule, by update_each() of update.h
 template <class D, class O>
 class OptimizerOf : public Optimizer {
@@ -172,7 +190,7 @@ class OptimizerOf : public Optimizer {
   }
 
  private:
-  std::vector<Slot> slots(size_t group) const final { return D::slots_of(options_[group]); }
+  Slots slots(size_t group) const final { return D::slots_of(options_[group]); }
   void update(size_t group, const Update& u) const final { D::update_by(options_[group], u); }
   const OpDef& update_op() const final {
     static const OpDef op{.name = D::kUpdate,

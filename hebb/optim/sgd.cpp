@@ -16,7 +16,7 @@ void SGDOptions::check(const char* owner) const {
 
 SGD::SGD(const std::vector<ParamGroup>& groups, const SGDOptions& defaults) : OptimizerOf(groups, defaults) {}
 
-std::vector<Slot> SGD::slots_of(const SGDOptions& o) { return {{"momentum_buffer", 0, o.momentum != 0}}; }
+Slots SGD::slots_of(const SGDOptions& o) { return {{"momentum_buffer", 0, o.momentum != 0}}; }
 
 void SGD::update_by(const SGDOptions& o, const Update& u) {
   if (o.momentum == 0) {

@@ -35,7 +35,7 @@ class SGD final : public OptimizerOf<SGD, SGDOptions> {
  private:
   friend class OptimizerOf<SGD, SGDOptions>;
   static constexpr const char *kName = "SGD", *kUpdate = "sgd_update";
-  static std::vector<Slot> slots_of(const SGDOptions& o);
+  static Slots slots_of(const SGDOptions& o);
   static void update_by(const SGDOptions& o, const Update& u);
 };
 
