@@ -9,7 +9,7 @@
 namespace hebb {
 
 Half::Half(float v) {
-  const uint32_t u = std::bit_cast<uint32_t>(v);
+  const uint32_t u = __builtin_bit_cast(uint32_t, v);
   const uint16_t sign = static_cast<uint16_t>((u >> 16) & 0x8000u);
   const uint32_t magnitude = u & 0x7fffffffu;
   if (magnitude >= 0x7f800000u) {  // infinity, NaN
@@ -17,8 +17,8 @@ Half::Half(float v) {
   } else if (magnitude >= 0x477ff000u) {  // rounds to 65536 or more
     bits = static_cast<uint16_t>(sign | 0x7c00u);
   } else if (magnitude < 0x38800000u) {  // subnormal: the float adder rounds to a multiple of 2^-24
-    const float scaled = std::bit_cast<float>(magnitude) + 0.5f;
-    bits = static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(scaled) - 0x3f000000u));
+    const float scaled = __builtin_bit_cast(float, magnitude) + 0.5f;
+    bits = static_cast<uint16_t>(sign | (__builtin_bit_cast(uint32_t, scaled) - 0x3f000000u));
   } else {
     bits =
         static_cast<uint16_t>(sign | ((magnitude - 0x38000000u + 0xfffu + ((magnitude >> 13) & 1u)) >> 13));
@@ -28,10 +28,10 @@ Half::Half(float v) {
 Half::operator float() const {
   const uint32_t sign = static_cast<uint32_t>(bits & 0x8000u) << 16;
   const uint32_t exponent = (bits >> 10) & 0x1fu, fraction = bits & 0x3ffu;
-  if (exponent == 0x1f) return std::bit_cast<float>(sign | 0x7f800000u | (fraction << 13));
+  if (exponent == 0x1f) return __builtin_bit_cast(float, sign | 0x7f800000u | (fraction << 13));
   if (exponent == 0)
-    return std::copysign(static_cast<float>(fraction) * 0x1p-24f, std::bit_cast<float>(sign));
-  return std::bit_cast<float>(sign | ((exponent + 112u) << 23) | (fraction << 13));
+    return std::copysign(static_cast<float>(fraction) * 0x1p-24f, __builtin_bit_cast(float, sign));
+  return __builtin_bit_cast(float, sign | ((exponent + 112u) << 23) | (fraction << 13));
 }
 
 namespace {

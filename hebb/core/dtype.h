@@ -1,6 +1,5 @@
 // Element types, from one list.
 #pragma once
-#include <bit>
 #include <cstdint>
 #include <iosfwd>
 #include <string_view>
@@ -21,11 +20,11 @@ struct BFloat16 {
   uint16_t bits = 0;
   BFloat16() = default;
   explicit BFloat16(float v) {
-    const uint32_t u = std::bit_cast<uint32_t>(v);
+    const uint32_t u = __builtin_bit_cast(uint32_t, v);
     const bool nan = (u & 0x7fffffffu) > 0x7f800000u;
     bits = static_cast<uint16_t>(nan ? (u >> 16) | 0x40u : (u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
   }
-  explicit operator float() const { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+  explicit operator float() const { return __builtin_bit_cast(float, static_cast<uint32_t>(bits) << 16); }
 };
 
 // name, C++ type. The order is that of PyTorch's promotion within a kind.

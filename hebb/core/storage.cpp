@@ -12,7 +12,8 @@ namespace hebb {
 namespace {
 
 constexpr size_t kAlignment = 64;
-constexpr size_t kMostBytes = size_t{1} << 47;  // no processor gives a program a larger address space
+// No processor gives a program a larger address space.
+constexpr size_t kMostBytes = static_cast<size_t>(std::min<uint64_t>(uint64_t{1} << 47, SIZE_MAX / 2));
 // A training step frees and takes the same sizes again and again. Above this the system is asked each time it
 // would be slower by page faults, so everything is cached; the bound is on what may lie unused.
 constexpr int64_t kMaxCached = int64_t{2} << 30;
