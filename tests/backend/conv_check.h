@@ -97,6 +97,11 @@ struct Expected {
     sum[static_cast<size_t>(i)] += v;
     magnitude[static_cast<size_t>(i)] += std::abs(v);
   }
+  /// Takes the largest magnitude for all: rounded transforms of a tile err alike on all of its outputs.
+  void level() {
+    const auto largest = std::max_element(magnitude.begin(), magnitude.end());
+    if (largest != magnitude.end()) magnitude.assign(magnitude.size(), Wide<T>(*largest));
+  }
 };
 
 template <class T>
@@ -107,9 +112,13 @@ std::vector<T> random_values(int64_t n, std::mt19937& rng) {
   return v;
 }
 
+/// Of sums of up to a few thousand products, in any order, by the sum of their magnitudes.
+template <class T>
+constexpr double kTolerance = 100 * static_cast<double>(std::numeric_limits<T>::epsilon());
+
 /// Runs `kernel` into memory of NaN with 1, 2, 3 and 5 threads and compares.
 template <class T, class F>
-void check(const char* direction, const Expected<T>& expected, F kernel) {
+void check(const char* direction, const Expected<T>& expected, F kernel, double tolerance = kTolerance<T>) {
   SCOPED_TRACE(direction);
   const size_t size = expected.sum.size();
   std::vector<T> first;
@@ -123,15 +132,16 @@ void check(const char* direction, const Expected<T>& expected, F kernel) {
   }
   for (size_t i = 0; i < size; ++i) {
     const auto error = static_cast<double>(std::abs(first[i] - expected.sum[i]));
-    // Sums of up to a few thousand products, in any order.
-    ASSERT_LE(error, 100 * std::numeric_limits<T>::epsilon() * static_cast<double>(expected.magnitude[i]))
-        << i;
+    ASSERT_LE(error, tolerance * static_cast<double>(expected.magnitude[i])) << i;
   }
 }
 
+/// All directions. With `bf16` operands are rounded, whose error the tolerance allows.
 template <class T>
-void check_all(const Options& options) {
-  const ConvShape s = shape_of(options);
+void check_all(const Options& options, bool bf16 = false) {
+  ConvShape s = shape_of(options);
+  s.bf16 = bf16;
+  const double tolerance = bf16 ? 0x1p-6 : kTolerance<T>;
   SCOPED_TRACE(name(s));
   std::mt19937 rng(7);
   const auto x = random_values<T>(s.batch * s.in_channels * s.in_h * s.in_w, rng);
@@ -146,15 +156,21 @@ void check_all(const Options& options) {
     gx.add(ix, gv * wv);
     gw.add(iw, gv * xv);
   });
-  check<T>("forward", y, [&](T* out) { conv2d_forward<T>(s, x.data(), w.data(), nullptr, out); });
+  if (bf16) y.level(), gx.level(), gw.level();
+  check<T>(
+      "forward", y, [&](T* out) { conv2d_forward<T>(s, x.data(), w.data(), nullptr, out); }, tolerance);
   const int64_t pixels = s.out_h * s.out_w;
   for (size_t i = 0; i < gy.size(); ++i) {
     const int64_t channel = static_cast<int64_t>(i) / pixels % s.out_channels;
     y.add(static_cast<int64_t>(i), bias[static_cast<size_t>(channel)]);
   }
-  check<T>("forward with bias", y, [&](T* out) { conv2d_forward(s, x.data(), w.data(), bias.data(), out); });
-  check<T>("input gradient", gx, [&](T* out) { conv2d_input_grad(s, gy.data(), w.data(), out); });
-  check<T>("weight gradient", gw, [&](T* out) { conv2d_weight_grad(s, gy.data(), x.data(), out); });
+  check<T>(
+      "forward with bias", y, [&](T* out) { conv2d_forward(s, x.data(), w.data(), bias.data(), out); },
+      tolerance);
+  check<T>(
+      "input gradient", gx, [&](T* out) { conv2d_input_grad(s, gy.data(), w.data(), out); }, tolerance);
+  check<T>(
+      "weight gradient", gw, [&](T* out) { conv2d_weight_grad(s, gy.data(), x.data(), out); }, tolerance);
 }
 
 /// Direct convolutions for its lifetime.

@@ -4,83 +4,84 @@
 
 #include <algorithm>
 
+#include "hebb/backend/cpu/gemm.h"
 #include "tests/backend/conv_check.h"
 
 namespace hebb::cpu::test {
 namespace {
 
+const Options kShapes[] = {
+    // Whole tiles, and tiles that hang over; channels that fill vectors and lines, and that do not
+    {.batch = 1,
+     .in_channels = 16,
+     .in_h = 8,
+     .in_w = 8,
+     .out_channels = 16,
+     .pad_top = 1,
+     .pad_left = 1,
+     .pad_bottom = 1,
+     .pad_right = 1},
+    {.batch = 3,
+     .in_channels = 17,
+     .in_h = 9,
+     .in_w = 7,
+     .out_channels = 35,
+     .pad_top = 2,
+     .pad_bottom = 1,
+     .pad_right = 2},
+    {.batch = 2, .in_channels = 41, .in_h = 5, .in_w = 6, .out_channels = 18, .pad_left = 2, .pad_bottom = 2},
+    // Rows of more tiles than a run
+    {.batch = 1,
+     .in_channels = 16,
+     .in_h = 5,
+     .in_w = 75,
+     .out_channels = 20,
+     .pad_top = 1,
+     .pad_left = 1,
+     .pad_bottom = 1,
+     .pad_right = 1},
+    // Fewer tiles than channels: panels of outputs in turn, more sums than one block of the weight gradient
+    {.batch = 5,
+     .in_channels = 70,
+     .in_h = 4,
+     .in_w = 4,
+     .out_channels = 130,
+     .pad_top = 1,
+     .pad_left = 1,
+     .pad_bottom = 1,
+     .pad_right = 1},
+    // More tiles than are transformed at once for the weight gradient
+    {.batch = 5,
+     .in_channels = 16,
+     .in_h = 31,
+     .in_w = 33,
+     .out_channels = 16,
+     .pad_top = 1,
+     .pad_left = 1,
+     .pad_bottom = 1,
+     .pad_right = 1},
+    {.batch = 5,
+     .in_channels = 17,
+     .in_h = 31,
+     .in_w = 33,
+     .out_channels = 70,
+     .pad_top = 1,
+     .pad_left = 1,
+     .pad_bottom = 1,
+     .pad_right = 1}};
+
 TEST(Winograd, ChannelsTilesAndPaddings) {
-  const Options shapes[] = {
-      // Whole tiles, and tiles that hang over; channels that fill vectors and lines, and that do not
-      {.batch = 1,
-       .in_channels = 16,
-       .in_h = 8,
-       .in_w = 8,
-       .out_channels = 16,
-       .pad_top = 1,
-       .pad_left = 1,
-       .pad_bottom = 1,
-       .pad_right = 1},
-      {.batch = 3,
-       .in_channels = 17,
-       .in_h = 9,
-       .in_w = 7,
-       .out_channels = 35,
-       .pad_top = 2,
-       .pad_bottom = 1,
-       .pad_right = 2},
-      {.batch = 2,
-       .in_channels = 41,
-       .in_h = 5,
-       .in_w = 6,
-       .out_channels = 18,
-       .pad_left = 2,
-       .pad_bottom = 2},
-      // Rows of more tiles than a run
-      {.batch = 1,
-       .in_channels = 16,
-       .in_h = 5,
-       .in_w = 75,
-       .out_channels = 20,
-       .pad_top = 1,
-       .pad_left = 1,
-       .pad_bottom = 1,
-       .pad_right = 1},
-      // Fewer tiles than channels: panels of outputs in turn, more sums than one block of the weight gradient
-      {.batch = 5,
-       .in_channels = 70,
-       .in_h = 4,
-       .in_w = 4,
-       .out_channels = 130,
-       .pad_top = 1,
-       .pad_left = 1,
-       .pad_bottom = 1,
-       .pad_right = 1},
-      // More tiles than are transformed at once for the weight gradient
-      {.batch = 5,
-       .in_channels = 16,
-       .in_h = 31,
-       .in_w = 33,
-       .out_channels = 16,
-       .pad_top = 1,
-       .pad_left = 1,
-       .pad_bottom = 1,
-       .pad_right = 1},
-      {.batch = 5,
-       .in_channels = 17,
-       .in_h = 31,
-       .in_w = 33,
-       .out_channels = 70,
-       .pad_top = 1,
-       .pad_left = 1,
-       .pad_bottom = 1,
-       .pad_right = 1}};
   for_each_target([&] {
-    for (const Options& o : shapes) {
+    for (const Options& o : kShapes) {
       ASSERT_TRUE(is_winograd(shape_of(o)) && is_winograd(turned(shape_of(o)))) << name(shape_of(o));
       check_all<float>(o);
     }
   });
+}
+
+TEST(Winograd, ChannelsTilesAndPaddingsInBf16) {
+  if (!multiplies_bf16()) GTEST_SKIP() << "this processor multiplies no bf16";
+  for (const Options& o : kShapes) check_all<float>(o, true);
 }
 
 TEST(Winograd, ManyTilesAndManySumsOfTheWeightGradient) {
@@ -107,19 +108,22 @@ TEST(Winograd, FiltersMayBeTransformedBefore) {
                       .pad_left = 1,
                       .pad_bottom = 1,
                       .pad_right = 1};
-      const ConvShape s = shape_of(o);
+      ConvShape s = shape_of(o);
       const auto values = [](int64_t n) {
         std::vector<float> v(static_cast<size_t>(n));
         for (size_t i = 0; i < v.size(); ++i) v[i] = static_cast<float>(i * 7919 % 257) / 257 - 0.5f;
         return v;
       };
       const auto x = values(batch * 70 * 16), w = values(37 * 70 * 9);
-      std::vector<float> filters(static_cast<size_t>(winograd_filters_size(s)));
-      std::vector<float> want(static_cast<size_t>(batch * 37 * 16)), got(want.size());
-      winograd_forward(s, x.data(), w.data(), nullptr, want.data());
-      winograd_filters(s, w.data(), filters.data());
-      winograd_forward(s, x.data(), nullptr, nullptr, got.data(), filters.data());
-      EXPECT_EQ(got, want) << batch;
+      for (const bool bf16 : {false, true}) {
+        s.bf16 = bf16;
+        std::vector<float> filters(static_cast<size_t>(winograd_filters_size(s)));
+        std::vector<float> want(static_cast<size_t>(batch * 37 * 16)), got(want.size());
+        winograd_forward(s, x.data(), w.data(), nullptr, want.data());
+        winograd_filters(s, w.data(), filters.data());
+        winograd_forward(s, x.data(), nullptr, nullptr, got.data(), filters.data());
+        EXPECT_EQ(got, want) << batch << (bf16 ? " in bf16" : "");
+      }
     }
   });
 }
@@ -143,19 +147,23 @@ TEST(Winograd, TakesNoOtherShapes) {
   }
 }
 
+constexpr int64_t kErrorShapes[][3] = {
+    {4, 64, 32}, {4, 128, 16}, {4, 256, 8}, {16, 512, 4}};  // batch, channels, size
+ConvShape square(int64_t batch, int64_t channels, int64_t size) {
+  return shape_of({.batch = batch,
+                   .in_channels = channels,
+                   .in_h = size,
+                   .in_w = size,
+                   .out_channels = channels,
+                   .pad_top = 1,
+                   .pad_left = 1,
+                   .pad_bottom = 1,
+                   .pad_right = 1});
+}
+
 TEST(Winograd, ErrorsAreNearThoseOfTheDirectWay) {
-  constexpr int64_t kShapes[][3] = {
-      {4, 64, 32}, {4, 128, 16}, {4, 256, 8}, {16, 512, 4}};  // batch, channels, size
-  for (const auto& [batch, channels, size] : kShapes) {
-    const ConvShape s = shape_of({.batch = batch,
-                                  .in_channels = channels,
-                                  .in_h = size,
-                                  .in_w = size,
-                                  .out_channels = channels,
-                                  .pad_top = 1,
-                                  .pad_left = 1,
-                                  .pad_bottom = 1,
-                                  .pad_right = 1});
+  for (const auto& [batch, channels, size] : kErrorShapes) {
+    const ConvShape s = square(batch, channels, size);
     SCOPED_TRACE(name(s));
     const Errors fast = errors(s);
     const Exactly exactly;
@@ -164,6 +172,23 @@ TEST(Winograd, ErrorsAreNearThoseOfTheDirectWay) {
     EXPECT_LE(fast.input, 6 * direct.input);
     EXPECT_LE(fast.weight, 3 * direct.weight);
     EXPECT_GT(fast.forward, direct.forward) << "the same way twice?";
+  }
+}
+
+TEST(Winograd, ErrorsInBf16AreAtMostTwelveTimesThoseOfTheDirectWay) {
+  if (!multiplies_bf16()) GTEST_SKIP() << "this processor multiplies no bf16";
+  for (const auto& [batch, channels, size] : kErrorShapes) {
+    ConvShape s = square(batch, channels, size);
+    SCOPED_TRACE(name(s));
+    const Errors single = errors(s);
+    s.bf16 = true;
+    const Errors fast = errors(s);
+    const Exactly exactly;
+    const Errors direct = errors(s);
+    EXPECT_LE(fast.forward, 12 * direct.forward);
+    EXPECT_LE(fast.input, 12 * direct.input);
+    EXPECT_LE(fast.weight, 12 * direct.weight);
+    EXPECT_GT(fast.forward, 100 * single.forward) << "not rounded?";
   }
 }
 

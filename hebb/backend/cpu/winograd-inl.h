@@ -300,7 +300,31 @@ void points_to_outputs(const ConvShape& s, const TileGrid& g, const Points& from
   if (streamed) hwy::FlushStream();
 }
 
+/// What products in words of F take: rows of `channels` rounded along themselves.
+template <class F>
+void round_rows(const Points& at, int64_t first, int64_t end, int64_t channels) {
+  for (int64_t i = first; i < end; ++i)
+    for (int64_t p = 0; p < kPoints; ++p) pack_a_rows<F>(at.at(p, i), 0, 1, channels, at.at(p, i), 0);
+}
+/// Pairs of rows rounded to words.
+template <class F>
+void round_row_pairs(const Points& at, int64_t rows, int64_t c0, int64_t c1) {
+  for (int64_t i = 0; i < rows; i += F::kPerWord) {
+    for (int64_t p = 0; p < kPoints; ++p) {
+      float* const row = at.at(p, i);
+      for (int64_t c = c0; c < c1; c += kChannels)
+        store_first(F::across_k(row + c, at.row, rows - i, c1 - c), row + c, c1 - c);
+    }
+  }
+}
+/// The rows that round_row_pairs() leaves.
+template <class F>
+HWY_INLINE Points words_of(const Points& at) {
+  return {at.data, at.point, F::kPerWord * at.row};
+}
+
 /// Filters to their points, for output channels [k0, k1), one or two vectors of them.
+template <class F>
 void filters_to_points(const Filters& f, int64_t k0, int64_t k1, const Points& to) {
   constexpr int64_t kAtOnce = 16;  // input channels
   alignas(64) float lanes[kAtOnce * 9 * kChannels], turned[9 * kChannels];
@@ -333,6 +357,8 @@ void filters_to_points(const Filters& f, int64_t k0, int64_t k1, const Points& t
           HEBB_UNROLL for (int j = 0; j < 6; ++j) store(out[j], row + j * to.point);
         }
       }
+      if constexpr (F::kPerWord > 1)
+        round_row_pairs<F>({to.at(0, c0), to.point, to.row}, count, k - k0, k - k0 + kChannels);
     }
   }
 }
@@ -377,9 +403,11 @@ void points_to_filters(const Points& from, int64_t ranges, int64_t range, int64_
 constexpr int64_t kSumLength = 48;
 
 /// out[point] = in[point] * filters[point] for all points: `tiles` rows, a panel of `width` output channels.
-void multiply_points(const Points& in, int64_t tiles, int64_t in_channels, const Points& filters,
+template <class F>
+void multiply_points(const Points& in, int64_t tiles, int64_t in_channels, const Points& filter_rows,
                      int64_t width, const Points& out, NextTiles* next) {
-  const EqualPieces rows(tiles, kMaxTileRows), depths(in_channels, kSumLength);
+  const EqualPieces rows(tiles, kMaxTileRows), depths(words<F>(in_channels), kSumLength);
+  const Points filters = words_of<F>(filter_rows);
   const int vectors = width > kChannels ? 2 : 1;
   TileEnd<float> end;
   for (int64_t p = 0; p < kPoints; ++p) {
@@ -389,9 +417,9 @@ void multiply_points(const Points& in, int64_t tiles, int64_t in_channels, const
       for (int64_t i = 0; i < rows.count; ++i) {
         const int64_t t = rows.begin(i);
         if (next && j == 0) next->step();
-        tile_kernel<float>(ALayout::kRows, rows.size(i), vectors)(depths.size(j), in.at(p, t) + c, in.row,
-                                                                  filters.at(p, c), filters.row, out.at(p, t),
-                                                                  out.row, kChannels, end);
+        tile_kernel<float, F>(ALayout::kRows, rows.size(i), vectors)(depths.size(j), in.at(p, t) + c, in.row,
+                                                                     filters.at(p, c), filters.row,
+                                                                     out.at(p, t), out.row, kChannels, end);
       }
     }
   }
@@ -408,10 +436,12 @@ HWY_INLINE void fetch_rows(const Points& from, int64_t p, int64_t first, int64_t
 /// sums[p] (+)= in[p]^T * gradients[p] for points [p0, p1): over `tiles`, of input channels [c0, c1) and
 /// output channels [k0, k1). Rows of sums are whole vectors. While it runs it brings nearer what comes next:
 /// the pixels of `next`, or without them its own operands, which then lie in a far cache.
-void add_products(const Points& in, const Points& gradients, int64_t tiles, int64_t p0, int64_t p1,
+template <class F>
+void add_products(const Points& in_rows, const Points& gradient_rows, int64_t tiles, int64_t p0, int64_t p1,
                   int64_t c0, int64_t c1, int64_t k0, int64_t k1, bool accumulate, const Points& sums,
                   NextTiles* next) {
-  const EqualPieces rows(c1 - c0, kMaxTileRows), depths(tiles, kSumLength);
+  const EqualPieces rows(c1 - c0, kMaxTileRows), depths(words<F>(tiles), kSumLength);
+  const Points in = words_of<F>(in_rows), gradients = words_of<F>(gradient_rows);
   TileEnd<float> end;
   const int64_t panels = (k1 - k0 + 2 * kChannels - 1) / (2 * kChannels);
   for (int64_t p = p0; p < p1; ++p) {
@@ -433,7 +463,7 @@ void add_products(const Points& in, const Points& gradients, int64_t tiles, int6
             fetch_rows(gradients, next_p, row, fetches.size(tile), k0, k1);
           }
           if (next) next->step();
-          tile_kernel<float>(ALayout::kColumns, rows.size(i), k1 - k > kChannels ? 2 : 1)(
+          tile_kernel<float, F>(ALayout::kColumns, rows.size(i), k1 - k > kChannels ? 2 : 1)(
               depths.size(j), in.at(p, t) + c0 + c, in.row, gradients.at(p, t) + k, gradients.row,
               sums.at(p, c) + (k - k0), sums.row, kChannels, end);
         }
@@ -442,9 +472,26 @@ void add_products(const Points& in, const Points& gradients, int64_t tiles, int6
   }
 }
 
-WinogradKernels winograd_kernels() {
-  return {kChannels,         kMaxTileRows,      inputs_to_points, gradients_to_points, points_to_outputs,
-          filters_to_points, points_to_filters, multiply_points,  add_products};
+template <class F>
+WinogradKernels winograd_kernels_of() {
+  constexpr bool kRounds = F::kPerWord > 1;
+  return {.lanes = kChannels,
+          .tile_rows = kMaxTileRows,
+          .round_rows = kRounds ? round_rows<F> : nullptr,
+          .round_row_pairs = kRounds ? round_row_pairs<F> : nullptr,
+          .inputs_to_points = inputs_to_points,
+          .gradients_to_points = gradients_to_points,
+          .points_to_outputs = points_to_outputs,
+          .filters_to_points = filters_to_points<F>,
+          .points_to_filters = points_to_filters,
+          .multiply_points = multiply_points<F>,
+          .add_products = add_products<F>};
+}
+WinogradKernels winograd_kernels([[maybe_unused]] bool bf16) {
+#if HEBB_PAIRS_OF_BF16
+  if (bf16) return winograd_kernels_of<PairsOfBf16>();
+#endif
+  return winograd_kernels_of<Elements<float>>();
 }
 
 }  // namespace HWY_NAMESPACE

@@ -23,6 +23,10 @@ namespace {
 
 HWY_EXPORT(winograd_kernels);
 
+WinogradKernels kernels_for(const ConvShape& s) {
+  return HWY_DYNAMIC_DISPATCH(winograd_kernels)(s.bf16 && multiplies_bf16());
+}
+
 constexpr int64_t kLeastTiles = 4;       // with fewer the transformed filters are more than they are worth
 constexpr int64_t kTilesAtOnce = 24;     // by one thread: their points stay in the second-level cache
 constexpr int64_t kTilesInCommon = 256;  // of the weight gradient, by all threads: in the third-level cache
@@ -98,6 +102,7 @@ void forward_by_tiles(const WinogradKernels& kernel, const ConvShape& s, const f
     const Points in = points(ScratchUse::kConvColumns, end - first, s.in_channels);
     const Points out = points(ScratchUse::kConvPixels, end - first, f.width);
     kernel.inputs_to_points(s, g, x, first, end, 0, s.in_channels, in);
+    if (kernel.round_rows) kernel.round_rows(in, 0, end - first, s.in_channels);
     NextTiles next(g, inputs_of(s), x, end, std::min(g.tiles, end + each), f.panels * kPoints * 3);
     for (int64_t i = 0; i < f.panels; ++i) {
       const int64_t k0 = i * f.width, k1 = std::min(s.out_channels, k0 + f.width);
@@ -118,6 +123,10 @@ void forward_by_outputs(const WinogradKernels& kernel, const ConvShape& s, const
       ceil_div(s.in_channels, kLine), static_cast<double>(g.tiles * s.in_channels * 100), [&](int64_t i) {
         kernel.inputs_to_points(s, g, x, 0, g.tiles, i * kLine, std::min(s.in_channels, (i + 1) * kLine), in);
       });
+  if (kernel.round_rows) {
+    for_each_piece(g.tiles, static_cast<double>(g.tiles * s.in_channels * 36),
+                   [&](int64_t i) { kernel.round_rows(in, i, i + 1, s.in_channels); });
+  }
   for_each_piece(f.panels, multiplications(s, g), [&](int64_t i) {
     const int64_t k0 = i * f.width, k1 = std::min(s.out_channels, k0 + f.width);
     const Points filters = filter_points ? f.panel(f.in(filter_points), i)
@@ -136,7 +145,7 @@ void forward_by_outputs(const WinogradKernels& kernel, const ConvShape& s, const
 // `filter_points` may be null: what winograd_filters() wrote.
 void forward(const ConvShape& s, const float* x, const Filters& f, float* filter_points, const float* bias,
              float* y) {
-  const WinogradKernels kernel = HWY_DYNAMIC_DISPATCH(winograd_kernels)();
+  const WinogradKernels kernel = kernels_for(s);
   // The transform that is kept for all threads is the smaller one.
   if (TileGrid(s).tiles < s.in_channels) return forward_by_outputs(kernel, s, x, f, filter_points, bias, y);
   if (!filter_points) {
@@ -204,6 +213,11 @@ void weight_grad_by_ranges(const WinogradKernels& kernel, const ConvShape& s, co
       kernel.inputs_to_points(s, g, x, t, stop, 0, s.in_channels, in);
       kernel.gradients_to_points(s, g, gy, t, stop, first_out * kBlock,
                                  std::min(s.out_channels, last_out * kBlock), gradients);
+      if (kernel.round_row_pairs) {
+        kernel.round_row_pairs(in, stop - t, 0, s.in_channels);
+        kernel.round_row_pairs(gradients, stop - t, first_out * kBlock,
+                               std::min(s.out_channels, last_out * kBlock));
+      }
       NextTiles next(g, inputs_of(s), x, stop, std::min(end, stop + most), kPoints * 12);
       for (int64_t b = 0; b < blocks.count; ++b) {
         if (b % blocks.out < first_out || b % blocks.out >= last_out) continue;
@@ -242,6 +256,8 @@ void weight_grad_by_blocks(const WinogradKernels& kernel, const ConvShape& s, co
           if (i % 2)
             kernel.gradients_to_points(s, g, gy, first + begin, first + stop, 0, s.out_channels, there);
           else kernel.inputs_to_points(s, g, x, first + begin, first + stop, 0, s.in_channels, there);
+          if (kernel.round_row_pairs)
+            kernel.round_row_pairs(there, stop - begin, 0, i % 2 ? s.out_channels : s.in_channels);
         });
     const double work = multiplications(s, g) / static_cast<double>(parts);
     for_each_piece(blocks.count * shares, work, [&](int64_t i) {
@@ -267,11 +283,9 @@ bool is_winograd(const ConvShape& s) {
          TileGrid(s).tiles >= kLeastTiles;
 }
 
-int64_t winograd_filters_size(const ConvShape& s) {
-  return FilterPoints(HWY_DYNAMIC_DISPATCH(winograd_kernels)(), s).size();
-}
+int64_t winograd_filters_size(const ConvShape& s) { return FilterPoints(kernels_for(s), s).size(); }
 void winograd_filters(const ConvShape& s, const float* w, float* out) {
-  const WinogradKernels kernel = HWY_DYNAMIC_DISPATCH(winograd_kernels)();
+  const WinogradKernels kernel = kernels_for(s);
   FilterPoints(kernel, s).transform(kernel, {w, s.in_channels, s.out_channels, false}, out);
 }
 
@@ -285,7 +299,7 @@ void winograd_input_grad(const ConvShape& s, const float* gy, const float* w, fl
 }
 
 void winograd_weight_grad(const ConvShape& s, const float* gy, const float* x, float* gw) {
-  const WinogradKernels kernel = HWY_DYNAMIC_DISPATCH(winograd_kernels)();
+  const WinogradKernels kernel = kernels_for(s);
   if (TileGrid(s).tiles > kTilesInCommon && SumBlocks(s).count <= kFewBlocks) {
     weight_grad_by_ranges(kernel, s, gy, x, gw);
   } else {

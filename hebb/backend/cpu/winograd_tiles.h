@@ -32,7 +32,9 @@ struct ImageLayout {
 ImageLayout inputs_of(const ConvShape& s) { return {s.in_channels, s.in_h, s.in_w, s.channels_last}; }
 ImageLayout outputs_of(const ConvShape& s) { return {s.out_channels, s.out_h, s.out_w, s.channels_last}; }
 
-/// A matrix for each point: rows `row` apart, matrices `point` apart.
+/// A matrix for each point: rows `row` apart, matrices `point` apart. Operands of products in bf16 are
+/// rounded where they lie, to the words that the micro-kernel multiplies: pairs of neighbours along what is
+/// summed. Two neighbours of a row leave the row half as long; two rows become the first of them.
 struct Points {
   float* data;
   int64_t point, row;
@@ -87,8 +89,13 @@ class NextTiles {
   int64_t count_ = 0, total_ = 0, each_ = 0, next_ = 0, at_ = 0;
 };
 
+/// Where they are for bf16, filters_to_points() rounds pairs of rows, and the others take rounded operands.
 struct WinogradKernels {
   int64_t lanes, tile_rows;  ///< of the micro-kernel
+  /// Rounds neighbours within rows [first, end) of `channels`; null in f32, as is the next.
+  void (*round_rows)(const Points&, int64_t first, int64_t end, int64_t channels);
+  /// Rounds pairs of the first `rows` rows, channels [c0, c1).
+  void (*round_row_pairs)(const Points&, int64_t rows, int64_t c0, int64_t c1);
   void (*inputs_to_points)(const ConvShape&, const TileGrid&, const float* x, int64_t first, int64_t end,
                            int64_t c0, int64_t c1, const Points&);
   void (*gradients_to_points)(const ConvShape&, const TileGrid&, const float* gy, int64_t first, int64_t end,
