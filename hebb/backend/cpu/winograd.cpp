@@ -23,8 +23,8 @@ namespace {
 
 HWY_EXPORT(winograd_kernels);
 
-WinogradKernels kernels_for(const ConvShape& s) {
-  return HWY_DYNAMIC_DISPATCH(winograd_kernels)(s.bf16 && multiplies_bf16());
+WinogradKernels kernels(bool bf16) {
+  return HWY_DYNAMIC_DISPATCH(winograd_kernels)(bf16 && multiplies_bf16());
 }
 
 constexpr int64_t kLeastTiles = 4;       // with fewer the transformed filters are more than they are worth
@@ -143,9 +143,8 @@ void forward_by_outputs(const WinogradKernels& kernel, const ConvShape& s, const
 }
 
 // `filter_points` may be null: what winograd_filters() wrote.
-void forward(const ConvShape& s, const float* x, const Filters& f, float* filter_points, const float* bias,
-             float* y) {
-  const WinogradKernels kernel = kernels_for(s);
+void forward(const WinogradKernels& kernel, const ConvShape& s, const float* x, const Filters& f,
+             float* filter_points, const float* bias, float* y) {
   // The transform that is kept for all threads is the smaller one.
   if (TileGrid(s).tiles < s.in_channels) return forward_by_outputs(kernel, s, x, f, filter_points, bias, y);
   if (!filter_points) {
@@ -283,23 +282,24 @@ bool is_winograd(const ConvShape& s) {
          TileGrid(s).tiles >= kLeastTiles;
 }
 
-int64_t winograd_filters_size(const ConvShape& s) { return FilterPoints(kernels_for(s), s).size(); }
+int64_t winograd_filters_size(const ConvShape& s) { return FilterPoints(kernels(false), s).size(); }
 void winograd_filters(const ConvShape& s, const float* w, float* out) {
-  const WinogradKernels kernel = kernels_for(s);
+  const WinogradKernels kernel = kernels(false);
   FilterPoints(kernel, s).transform(kernel, {w, s.in_channels, s.out_channels, false}, out);
 }
 
 void winograd_forward(const ConvShape& s, const float* x, const float* w, const float* bias, float* y,
                       const float* filters) {
-  forward(s, x, {w, s.in_channels, s.out_channels, false}, const_cast<float*>(filters), bias, y);
+  forward(kernels(false), s, x, {w, s.in_channels, s.out_channels, false}, const_cast<float*>(filters), bias,
+          y);
 }
 
 void winograd_input_grad(const ConvShape& s, const float* gy, const float* w, float* gx) {
-  forward(turned(s), gy, {w, s.out_channels, s.in_channels, true}, nullptr, nullptr, gx);
+  forward(kernels(s.bf16), turned(s), gy, {w, s.out_channels, s.in_channels, true}, nullptr, nullptr, gx);
 }
 
 void winograd_weight_grad(const ConvShape& s, const float* gy, const float* x, float* gw) {
-  const WinogradKernels kernel = kernels_for(s);
+  const WinogradKernels kernel = kernels(s.bf16);
   if (TileGrid(s).tiles > kTilesInCommon && SumBlocks(s).count <= kFewBlocks) {
     weight_grad_by_ranges(kernel, s, gy, x, gw);
   } else {
