@@ -207,13 +207,14 @@ const OpDef lstm_grad{
         [](SpecPtrs in, const Attrs&) {
           const Extents e = check_gates(*in[6], "lstm_grad");
           const TensorSpec& gates = *in[6];
-          for (const int i : {0, 1, 5}) {
-            const bool absent = i != 5 && is_absent(in[i]->shape);
-            check_operand(*in[i], gates, absent ? Shape{0} : Shape{e.steps, e.batch, e.hidden}, "lstm_grad",
-                          "states of all steps");
-          }
-          check_operand(*in[2], gates, is_absent(in[2]->shape) ? Shape{0} : gates.shape, "lstm_grad",
-                        "a gradient of the gates");
+          const Shape states{e.steps, e.batch, e.hidden};
+          const auto or_absent = [&](int i, const Shape& shape) {
+            return is_absent(in[i]->shape) ? Shape{0} : shape;
+          };
+          for (const int i : {0, 1})
+            check_operand(*in[i], gates, or_absent(i, states), "lstm_grad", "states of all steps");
+          check_operand(*in[5], gates, states, "lstm_grad", "states of all steps");
+          check_operand(*in[2], gates, or_absent(2, gates.shape), "lstm_grad", "a gradient of the gates");
           check_operand(*in[3], gates, {4 * e.hidden, e.hidden}, "lstm_grad", "a weight");
           check_operand(*in[4], gates, {e.batch, e.hidden}, "lstm_grad", "a state");
           const TensorSpec state = like(gates, {e.batch, e.hidden});

@@ -10,17 +10,22 @@
 namespace hebb::cpu::test {
 namespace {
 
+/// Images padded by a pixel all around, of h x w.
+Options padded(int64_t batch, int64_t in_channels, int64_t h, int64_t w, int64_t out_channels) {
+  return {.batch = batch,
+          .in_channels = in_channels,
+          .in_h = h,
+          .in_w = w,
+          .out_channels = out_channels,
+          .pad_top = 1,
+          .pad_left = 1,
+          .pad_bottom = 1,
+          .pad_right = 1};
+}
+
 const Options kShapes[] = {
     // Whole tiles, and tiles that hang over; channels that fill vectors and lines, and that do not
-    {.batch = 1,
-     .in_channels = 16,
-     .in_h = 8,
-     .in_w = 8,
-     .out_channels = 16,
-     .pad_top = 1,
-     .pad_left = 1,
-     .pad_bottom = 1,
-     .pad_right = 1},
+    padded(1, 16, 8, 8, 16),
     {.batch = 3,
      .in_channels = 17,
      .in_h = 9,
@@ -31,44 +36,12 @@ const Options kShapes[] = {
      .pad_right = 2},
     {.batch = 2, .in_channels = 41, .in_h = 5, .in_w = 6, .out_channels = 18, .pad_left = 2, .pad_bottom = 2},
     // Rows of more tiles than a run
-    {.batch = 1,
-     .in_channels = 16,
-     .in_h = 5,
-     .in_w = 75,
-     .out_channels = 20,
-     .pad_top = 1,
-     .pad_left = 1,
-     .pad_bottom = 1,
-     .pad_right = 1},
+    padded(1, 16, 5, 75, 20),
     // Fewer tiles than channels: panels of outputs in turn, more sums than one block of the weight gradient
-    {.batch = 5,
-     .in_channels = 70,
-     .in_h = 4,
-     .in_w = 4,
-     .out_channels = 130,
-     .pad_top = 1,
-     .pad_left = 1,
-     .pad_bottom = 1,
-     .pad_right = 1},
+    padded(5, 70, 4, 4, 130),
     // More tiles than are transformed at once for the weight gradient
-    {.batch = 5,
-     .in_channels = 16,
-     .in_h = 31,
-     .in_w = 33,
-     .out_channels = 16,
-     .pad_top = 1,
-     .pad_left = 1,
-     .pad_bottom = 1,
-     .pad_right = 1},
-    {.batch = 5,
-     .in_channels = 17,
-     .in_h = 31,
-     .in_w = 33,
-     .out_channels = 70,
-     .pad_top = 1,
-     .pad_left = 1,
-     .pad_bottom = 1,
-     .pad_right = 1}};
+    padded(5, 16, 31, 33, 16),
+    padded(5, 17, 31, 33, 70)};
 
 TEST(Winograd, ChannelsTilesAndPaddings) {
   for_each_target([&] {
@@ -84,30 +57,12 @@ TEST(Winograd, ChannelsTilesAndPaddingsInBf16) {
   for (const Options& o : kShapes) check_all<float>(o, true);
 }
 
-TEST(Winograd, ManyTilesAndManySumsOfTheWeightGradient) {
-  check_all<float>({.batch = 4,
-                    .in_channels = 16,
-                    .in_h = 31,
-                    .in_w = 33,
-                    .out_channels = 260,
-                    .pad_top = 1,
-                    .pad_left = 1,
-                    .pad_bottom = 1,
-                    .pad_right = 1});
-}
+TEST(Winograd, ManyTilesAndManySumsOfTheWeightGradient) { check_all<float>(padded(4, 16, 31, 33, 260)); }
 
 TEST(Winograd, FiltersMayBeTransformedBefore) {
   for_each_target([] {
     for (const int64_t batch : {5, 80}) {  // panels of outputs in turn, and tiles
-      const Options o{.batch = batch,
-                      .in_channels = 70,
-                      .in_h = 4,
-                      .in_w = 4,
-                      .out_channels = 37,
-                      .pad_top = 1,
-                      .pad_left = 1,
-                      .pad_bottom = 1,
-                      .pad_right = 1};
+      const Options o = padded(batch, 70, 4, 4, 37);
       ConvShape s = shape_of(o);
       const auto values = [](int64_t n) {
         std::vector<float> v(static_cast<size_t>(n));
@@ -150,15 +105,7 @@ TEST(Winograd, TakesNoOtherShapes) {
 constexpr int64_t kErrorShapes[][3] = {
     {4, 64, 32}, {4, 128, 16}, {4, 256, 8}, {16, 512, 4}};  // batch, channels, size
 ConvShape square(int64_t batch, int64_t channels, int64_t size) {
-  return shape_of({.batch = batch,
-                   .in_channels = channels,
-                   .in_h = size,
-                   .in_w = size,
-                   .out_channels = channels,
-                   .pad_top = 1,
-                   .pad_left = 1,
-                   .pad_bottom = 1,
-                   .pad_right = 1});
+  return shape_of(padded(batch, channels, size, size, channels));
 }
 
 TEST(Winograd, ErrorsAreNearThoseOfTheDirectWay) {
@@ -194,15 +141,7 @@ TEST(Winograd, GradientsInBf16AreAtMostTwelveTimesAsFarOffAsTheDirectWaysAndOutp
 }
 
 TEST(Winograd, ExactConvolutionsKeepANaNToItsNeighbours) {
-  const ConvShape s = shape_of({.batch = 1,
-                                .in_channels = 16,
-                                .in_h = 8,
-                                .in_w = 8,
-                                .out_channels = 16,
-                                .pad_top = 1,
-                                .pad_left = 1,
-                                .pad_bottom = 1,
-                                .pad_right = 1});
+  const ConvShape s = shape_of(padded(1, 16, 8, 8, 16));
   std::vector<float> x(16 * 64, 1.0f), y(16 * 64);
   const std::vector<float> w(16 * 16 * 9, 1.0f);
   x[0] = std::numeric_limits<float>::quiet_NaN();

@@ -63,8 +63,11 @@ HWY_INLINE V round(V x) { return hn::Round(x.v); }
 HWY_INLINE V max(V a, V b) { return select((a != a) | (a > b), a, b); }
 HWY_INLINE V min(V a, V b) { return select((a != a) | (a < b), a, b); }
 
-// Highway's functions hold on a range; the ends and NaN are set here.
 HWY_INLINE V exp(V x) { return exp_of(d, x.v); }
+HWY_INLINE V tanh(V x) { return tanh_of(d, x.v); }
+HWY_INLINE V sigmoid(V x) { return V(1) / (V(1) + exp(-x)); }
+
+// Highway's functions hold on a range; the ends and NaN are set here.
 HWY_INLINE V expm1(V x) {
   const V y = hn::Expm1(d, hn::Min(hn::Max(x.v, hn::Set(d, -104.0f)), hn::Set(d, 88.0f)));
   return select(x > 88.72284, kInf, select((x != x) | (x == 0), x, y));
@@ -77,8 +80,6 @@ HWY_INLINE V log1p(V x) {
   const V y = hn::Log1p(d, x.v);
   return select(x > -1, select((x == kInf) | (x == 0), x, y), select(x == -1, -kInf, kNaN));
 }
-HWY_INLINE V tanh(V x) { return tanh_of(d, x.v); }
-HWY_INLINE V sigmoid(V x) { return V(1) / (V(1) + exp(-x)); }
 
 // erf(x) = x P(x^2)/Q(x^2) up to |x| = 4, where it is 1 to the last bit. Fitted by tools/fit_erf.py; largest
 // relative error 2.9e-7.

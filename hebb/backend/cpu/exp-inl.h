@@ -38,6 +38,13 @@ HWY_INLINE SplitExp<V> split_exp(D d, V x) {
   return {n, hn::MulAdd(p, hn::Mul(r, r), r), shifted};
 }
 
+/// Its n as integers.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE auto exponent_of(D d, const SplitExp<V>& e) {
+  const hn::RebindToSigned<D> di;
+  return hn::Sub(hn::BitCast(di, e.shifted), hn::BitCast(di, hn::Set(d, kShift)));
+}
+
 /// 2^n of integers n from -126 to 127.
 template <class D, class I>
 HWY_INLINE hn::Vec<D> power_of_two(D d, I n) {
@@ -61,9 +68,7 @@ HWY_INLINE V exp_of(D d, V x) {
       return V{_mm512_scalef_ps(y.raw, e.n.raw)};
 #endif
     // In two steps: 2^n itself may be too large or too small.
-    const hn::RebindToSigned<D> di;
-    const auto n = hn::Sub(hn::BitCast(di, e.shifted), hn::BitCast(di, hn::Set(d, kShift)));
-    const auto half = hn::ShiftRight<1>(n);
+    const auto n = exponent_of(d, e), half = hn::ShiftRight<1>(n);
     const V scaled = hn::Mul(hn::Mul(y, power_of_two(d, half)), power_of_two(d, hn::Sub(n, half)));
     return hn::IfThenElse(hn::IsNaN(x), x, scaled);
   }
@@ -77,8 +82,7 @@ HWY_INLINE V tanh_of(D d, V x) {
   const V twice =
       hn::Max(hn::Set(d, -20.0f), hn::Neg(hn::Abs(hn::Add(x, x))));  // -1 to the last bit from there
   const SplitExp<V> e = split_exp(d, twice);
-  const hn::RebindToSigned<D> di;
-  const V power = power_of_two(d, hn::Sub(hn::BitCast(di, e.shifted), hn::BitCast(di, hn::Set(d, kShift))));
+  const V power = power_of_two(d, exponent_of(d, e));
   const V less_one = hn::MulAdd(power, e.rest, hn::Sub(power, one));  // e^(-2 |x|) - 1
   const V y = hn::CopySign(hn::Div(less_one, hn::Add(less_one, hn::Set(d, 2.0f))), x);
   return hn::IfThenElse(hn::IsNaN(x), x, y);
