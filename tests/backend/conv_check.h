@@ -173,6 +173,68 @@ void check_all(const Options& options, bool bf16 = false) {
       "weight gradient", gw, [&](T* out) { conv2d_weight_grad(s, gy.data(), x.data(), out); }, tolerance);
 }
 
+/// [n][channels][pixels] as [n][pixels][channels].
+template <class T>
+std::vector<T> channels_last(const std::vector<T>& x, int64_t n, int64_t channels, int64_t pixels) {
+  std::vector<T> y(x.size());
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t c = 0; c < channels; ++c)
+      for (int64_t p = 0; p < pixels; ++p)
+        y[static_cast<size_t>((i * pixels + p) * channels + c)] =
+            x[static_cast<size_t>((i * channels + c) * pixels + p)];
+  return y;
+}
+
+/// All directions of images whose channels are last.
+inline void check_last(const Options& options, bool bf16 = false) {
+  ConvShape s = shape_of(options);
+  s.bf16 = bf16;
+  const double tolerance = bf16 ? 0x1p-6 : kTolerance<float>;
+  SCOPED_TRACE(name(s));
+  std::mt19937 rng(11);
+  const auto x = random_values<float>(s.batch * s.in_channels * s.in_h * s.in_w, rng);
+  const auto w = random_values<float>(s.out_channels * s.in_channels * s.kernel_h * s.kernel_w, rng);
+  const auto gy = random_values<float>(s.batch * s.out_channels * s.out_h * s.out_w, rng);
+  const auto bias = random_values<float>(s.out_channels, rng);
+  Expected<float> y(gy.size()), gx(x.size()), gw(w.size());
+  for_each_product(s, [&](int64_t ix, int64_t iw, int64_t iy) {
+    const double xv = x[static_cast<size_t>(ix)], wv = w[static_cast<size_t>(iw)],
+                 gv = gy[static_cast<size_t>(iy)];
+    y.add(iy, xv * wv);
+    gx.add(ix, gv * wv);
+    gw.add(iw, xv * gv);
+  });
+  const int64_t in_pixels = s.in_h * s.in_w, pixels = s.out_h * s.out_w;
+  for (size_t i = 0; i < gy.size(); ++i)
+    y.add(static_cast<int64_t>(i),
+          bias[static_cast<size_t>(static_cast<int64_t>(i) / pixels % s.out_channels)]);
+  if (bf16) y.level(), gx.level(), gw.level();
+  const auto turn = [&](Expected<float>& e, int64_t channels, int64_t of_each) {
+    e.sum = channels_last(e.sum, s.batch, channels, of_each);
+    e.magnitude = channels_last(e.magnitude, s.batch, channels, of_each);
+  };
+  turn(y, s.out_channels, pixels);
+  turn(gx, s.in_channels, in_pixels);
+  const auto x_last = channels_last(x, s.batch, s.in_channels, in_pixels),
+             gy_last = channels_last(gy, s.batch, s.out_channels, pixels);
+  s.channels_last = true;
+  std::vector<float> filters(static_cast<size_t>(last_filters_size(s)));
+  last_filters(s, w.data(), filters.data());
+  check<float>(
+      "forward", y, [&](float* out) { last_forward(s, x_last.data(), w.data(), bias.data(), out); },
+      tolerance);
+  check<float>(
+      "with filters made before", y,
+      [&](float* out) { last_forward(s, x_last.data(), nullptr, bias.data(), out, filters.data()); },
+      tolerance);
+  check<float>(
+      "input gradient", gx, [&](float* out) { last_input_grad(s, gy_last.data(), w.data(), out); },
+      tolerance);
+  check<float>(
+      "weight gradient", gw,
+      [&](float* out) { last_weight_grad(s, gy_last.data(), x_last.data(), out); }, tolerance);
+}
+
 /// Direct convolutions for its lifetime.
 struct Exactly {
   Exactly() { set_exact_conv(true); }
@@ -188,19 +250,36 @@ inline Errors errors(const ConvShape& s) {
   const auto x = random_values<float>(s.batch * s.in_channels * s.in_h * s.in_w, rng);
   const auto w = random_values<float>(s.out_channels * s.in_channels * s.kernel_h * s.kernel_w, rng);
   const auto gy = random_values<float>(s.batch * s.out_channels * s.out_h * s.out_w, rng);
-  const auto worst = [&](auto kernel, const std::vector<float>& a, const std::vector<float>& b, size_t size) {
-    std::vector<float> single(size);
-    std::vector<double> wide(size);
-    kernel(a.data(), b.data(), single.data());
-    kernel(std::vector<double>(a.begin(), a.end()).data(), std::vector<double>(b.begin(), b.end()).data(),
-           wide.data());
+  const auto as_inputs = [&](const auto& v) {
+    return s.channels_last ? channels_last(v, s.batch, s.in_channels, s.in_h * s.in_w) : v;
+  };
+  const auto as_outputs = [&](const auto& v) {
+    return s.channels_last ? channels_last(v, s.batch, s.out_channels, s.out_h * s.out_w) : v;
+  };
+  const auto wide = [](const std::vector<float>& v) { return std::vector<double>(v.begin(), v.end()); };
+  const auto worst = [](const std::vector<float>& single, const std::vector<double>& exact) {
     double most = 0;
-    for (size_t i = 0; i < size; ++i) most = std::max(most, std::abs(single[i] - wide[i]));
+    for (size_t i = 0; i < single.size(); ++i) most = std::max(most, std::abs(single[i] - exact[i]));
     return most;
   };
-  return {worst([&](auto* a, auto* b, auto* out) { conv2d_forward(s, a, b, {}, out); }, x, w, gy.size()),
-          worst([&](auto* a, auto* b, auto* out) { conv2d_input_grad(s, a, b, out); }, gy, w, x.size()),
-          worst([&](auto* a, auto* b, auto* out) { conv2d_weight_grad(s, a, b, out); }, gy, x, w.size())};
+  std::vector<float> y(gy.size()), gx(x.size()), gw(w.size());
+  const auto x_in = as_inputs(x), gy_in = as_outputs(gy);
+  if (s.channels_last) {
+    last_forward(s, x_in.data(), w.data(), nullptr, y.data());
+    last_input_grad(s, gy_in.data(), w.data(), gx.data());
+    last_weight_grad(s, gy_in.data(), x_in.data(), gw.data());
+  } else {
+    conv2d_forward<float>(s, x_in.data(), w.data(), nullptr, y.data());
+    conv2d_input_grad(s, gy_in.data(), w.data(), gx.data());
+    conv2d_weight_grad(s, gy_in.data(), x_in.data(), gw.data());
+  }
+  ConvShape plain = s;
+  plain.channels_last = false;
+  std::vector<double> y_exact(gy.size()), gx_exact(x.size()), gw_exact(w.size());
+  conv2d_forward<double>(plain, wide(x).data(), wide(w).data(), nullptr, y_exact.data());
+  conv2d_input_grad(plain, wide(gy).data(), wide(w).data(), gx_exact.data());
+  conv2d_weight_grad(plain, wide(gy).data(), wide(x).data(), gw_exact.data());
+  return {worst(y, as_outputs(y_exact)), worst(gx, as_inputs(gx_exact)), worst(gw, gw_exact)};
 }
 
 }  // namespace hebb::cpu::test

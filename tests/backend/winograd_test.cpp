@@ -46,7 +46,7 @@ const Options kShapes[] = {
 TEST(Winograd, ChannelsTilesAndPaddings) {
   for_each_target([&] {
     for (const Options& o : kShapes) {
-      ASSERT_TRUE(is_winograd(shape_of(o)) && is_winograd(turned(shape_of(o)))) << name(shape_of(o));
+      ASSERT_TRUE(is_winograd(shape_of(o)) && is_winograd_input_grad(shape_of(o))) << name(shape_of(o));
       check_all<float>(o);
     }
   });
@@ -55,6 +55,36 @@ TEST(Winograd, ChannelsTilesAndPaddings) {
 TEST(Winograd, ChannelsTilesAndPaddingsInBf16) {
   if (!multiplies_bf16()) GTEST_SKIP() << "this processor multiplies no bf16";
   for (const Options& o : kShapes) check_all<float>(o, true);
+}
+
+Options strided(Options o) {
+  o.stride_h = o.stride_w = 2;
+  return o;
+}
+const Options kStridedShapes[] = {
+    // Whole tiles, odd and even sizes, tiles that hang over
+    strided(padded(1, 16, 16, 16, 16)), strided(padded(3, 32, 17, 14, 48)), strided(padded(4, 16, 5, 6, 16)),
+    // Rows of more tiles than a run
+    strided(padded(1, 16, 9, 150, 32)),
+    // Fewer tiles than channels, several blocks of sums
+    strided(padded(5, 80, 8, 8, 144)),
+    // More tiles than are transformed at once for the weight gradient
+    strided(padded(5, 16, 62, 65, 16)), strided(padded(5, 16, 62, 65, 80))};
+
+TEST(Winograd, PhasesOfStride2) {
+  for_each_target([&] {
+    for (const Options& o : kStridedShapes) {
+      ConvShape s = shape_of(o);
+      s.channels_last = true;
+      ASSERT_TRUE(is_winograd(s) && is_winograd_input_grad(s)) << name(s);
+      check_last(o);
+    }
+  });
+}
+
+TEST(Winograd, PhasesOfStride2InBf16) {
+  if (!multiplies_bf16()) GTEST_SKIP() << "this processor multiplies no bf16";
+  for (const Options& o : kStridedShapes) check_last(o, true);
 }
 
 TEST(Winograd, ManyTilesAndManySumsOfTheWeightGradient) { check_all<float>(padded(4, 16, 31, 33, 260)); }
@@ -119,6 +149,22 @@ TEST(Winograd, ErrorsAreNearThoseOfTheDirectWay) {
     EXPECT_LE(fast.input, 6 * direct.input);
     EXPECT_LE(fast.weight, 3 * direct.weight);
     EXPECT_GT(fast.forward, direct.forward) << "the same way twice?";
+  }
+}
+
+TEST(Winograd, ErrorsOfPhasesAreNearThoseOfTheDirectWay) {
+  for (const auto& [batch, channels, size] : kErrorShapes) {
+    ConvShape s = shape_of(strided(padded(batch, channels, 2 * size, 2 * size, channels)));
+    s.channels_last = true;
+    SCOPED_TRACE(name(s));
+    const Errors fast = errors(s);
+    const Exactly exactly;
+    const Errors direct = errors(s);
+    std::printf("%g %g %g\n", fast.forward/direct.forward, fast.input/direct.input, fast.weight/direct.weight);
+    EXPECT_LE(fast.forward, 3 * direct.forward);
+    EXPECT_LE(fast.input, 3 * direct.input);
+    EXPECT_LE(fast.weight, 3 * direct.weight);
+    EXPECT_NE(fast.forward, direct.forward) << "the same way twice?";
   }
 }
 

@@ -325,7 +325,7 @@ void conv2d_input_grad(const ConvShape& s, const T* gy, const T* w, T* gx) {
   if (is_depthwise(z)) return depthwise_input_grad(s, z, gy, w, gx);
   if constexpr (std::is_same_v<T, float>) {
     if (is_narrow_input_grad(s)) return narrow_input_grad(s, gy, w, gx);
-    if (is_winograd(turned(s))) return winograd_input_grad(s, gy, w, gx);
+    if (is_winograd_input_grad(s)) return winograd_input_grad(s, gy, w, gx);
   }
 
   constexpr int64_t kSize = sizeof(T);

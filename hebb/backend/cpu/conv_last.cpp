@@ -147,7 +147,7 @@ void last_forward(const ConvShape& s, const float* x, const float* w, const floa
 
 // With strides, pixels fall into phases by the taps that reach them; each phase is a convolution of its own.
 void last_input_grad(const ConvShape& s, const float* gy, const float* w, float* gx) {
-  if (is_winograd(turned(s))) return winograd_input_grad(s, gy, w, gx);
+  if (is_winograd_input_grad(s)) return winograd_input_grad(s, gy, w, gx);
   const int64_t taps = s.kernel_h * s.kernel_w, channels = s.in_channels, outs = s.out_channels;
   Gemm<float> g{.m = s.batch * s.in_h * s.in_w,
                 .n = channels,

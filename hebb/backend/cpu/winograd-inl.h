@@ -11,84 +11,11 @@
 #include <limits>
 
 #include "hebb/backend/cpu/pack-inl.h"
+#include "hebb/backend/cpu/winograd_lines-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace hebb::cpu {
 namespace HWY_NAMESPACE {
-
-using V = Vec<float>;
-constexpr int64_t kChannels = kLanes<float>;  // in a vector
-
-HWY_INLINE V load(const float* p) { return hn::LoadU(Tag<float>(), p); }
-HWY_INLINE void store(V v, float* p) { hn::StoreU(v, Tag<float>(), p); }
-HWY_INLINE V times(double k, V x) { return hn::Mul(hn::Set(Tag<float>(), static_cast<float>(k)), x); }
-/// c + k x and c - k x.
-HWY_INLINE V plus(V c, double k, V x) {
-  return hn::MulAdd(hn::Set(Tag<float>(), static_cast<float>(k)), x, c);
-}
-HWY_INLINE V minus(V c, double k, V x) {
-  return hn::NegMulAdd(hn::Set(Tag<float>(), static_cast<float>(k)), x, c);
-}
-
-// The points are 0, +-P, +-Q and infinity. With P Q = 1 some factors of the general formulas are 1.
-constexpr double P = 0.70710678118654752440, Q = 2 * P;
-constexpr double P2 = 0.5, Q2 = 2, P3 = P / 2, Q3 = 2 * Q, kSum = P2 + Q2;
-constexpr double kP = -1.5, kQ = 6;  // 2 p^2 (p^2 - q^2) for each: what the filters are divided by
-
-/// Six inputs of a line, d, to the six points: B^T d.
-HWY_INLINE void input_points(const V (&d)[6], V (&t)[6]) {
-  t[0] = minus(hn::Add(d[0], d[4]), kSum, d[2]);
-  const V a = minus(d[4], Q2, d[2]), b = minus(d[3], Q2, d[1]);
-  t[1] = plus(a, P, b);
-  t[2] = minus(a, P, b);
-  const V c = minus(d[4], P2, d[2]), e = minus(d[3], P2, d[1]);
-  t[3] = plus(c, Q, e);
-  t[4] = minus(c, Q, e);
-  t[5] = minus(hn::Add(d[1], d[5]), kSum, d[3]);
-}
-
-/// Products at six points to four outputs of a line: A^T m.
-HWY_INLINE void outputs_of_points(const V (&m)[6], V (&y)[4]) {
-  const V s1 = hn::Add(m[1], m[2]), d1 = hn::Sub(m[1], m[2]);
-  const V s2 = hn::Add(m[3], m[4]), d2 = hn::Sub(m[3], m[4]);
-  y[0] = hn::Add(hn::Add(m[0], s1), s2);
-  y[1] = plus(times(P, d1), Q, d2);
-  y[2] = plus(times(P2, s1), Q2, s2);
-  y[3] = plus(plus(m[5], P3, d1), Q3, d2);
-}
-
-/// Four gradients of outputs to the six points: A y.
-HWY_INLINE void gradient_points(const V (&y)[4], V (&t)[6]) {
-  t[0] = y[0];
-  const V a = plus(y[0], P2, y[2]), b = plus(y[1], P2, y[3]);
-  t[1] = plus(a, P, b);
-  t[2] = minus(a, P, b);
-  const V c = plus(y[0], Q2, y[2]), e = plus(y[1], Q2, y[3]);
-  t[3] = plus(c, Q, e);
-  t[4] = minus(c, Q, e);
-  t[5] = y[3];
-}
-
-/// Three taps of a filter to the six points: G g.
-HWY_INLINE void filter_points(const V (&g)[3], V (&t)[6]) {
-  t[0] = g[0];
-  const V a = times(1 / kP, plus(g[0], P2, g[2])), b = times(P / kP, g[1]);
-  t[1] = hn::Add(a, b);
-  t[2] = hn::Sub(a, b);
-  const V c = times(1 / kQ, plus(g[0], Q2, g[2])), e = times(Q / kQ, g[1]);
-  t[3] = hn::Add(c, e);
-  t[4] = hn::Sub(c, e);
-  t[5] = g[2];
-}
-
-/// Sums at six points to the gradients of three taps: G^T u.
-HWY_INLINE void taps_of_points(const V (&u)[6], V (&g)[3]) {
-  const V s1 = times(1 / kP, hn::Add(u[1], u[2])), d1 = times(P / kP, hn::Sub(u[1], u[2]));
-  const V s2 = times(1 / kQ, hn::Add(u[3], u[4])), d2 = times(Q / kQ, hn::Sub(u[3], u[4]));
-  g[0] = hn::Add(hn::Add(u[0], s1), s2);
-  g[1] = hn::Add(d1, d2);
-  g[2] = plus(plus(u[5], P2, s1), Q2, s2);
-}
 
 /// The same pointer, of which the compiler knows nothing: it then reaches neighbouring rows or columns by an
 /// index, in place of keeping a pointer to each of 36 streams, which it would spill.
@@ -98,50 +25,50 @@ HWY_INLINE T* pinned(T* p) {
   return p;
 }
 
-/// The second half of a transform of squares to points: the lines across, transformed and stored.
-template <int Size, auto Line>
-HWY_INLINE void store_points(const V (&columns)[6][Size], float* to, int64_t to_row, int64_t to_column) {
-  HEBB_UNROLL for (int i = 0; i < 6; ++i) {
-    V out[6];
+/// The second half of a transform of squares: the lines across, transformed and stored.
+template <class Across, int Rows>
+HWY_INLINE void store_lines(const V (&lines)[Rows][Across::kIn], float* to, int64_t to_row, int64_t to_column) {
+  HEBB_UNROLL for (int i = 0; i < Rows; ++i) {
+    V out[Across::kOut];
     float* const row = pinned(to + i * to_row);
-    Line(columns[i], out);
-    HEBB_UNROLL for (int j = 0; j < 6; ++j) store(out[j], row + j * to_column);
+    Across::apply(lines[i], out);
+    HEBB_UNROLL for (int j = 0; j < Across::kOut; ++j) store(out[j], row + j * to_column);
   }
 }
 
-/// A transform of lines as one of squares: Size x Size vectors, rows `from_row` apart and columns
-/// `from_column` apart, to 6 x 6 ones.
-template <int Size, auto Line>
+/// Two transforms of lines as one of squares: vectors, rows `from_row` apart and columns `from_column` apart.
+template <class Down, class Across>
 HWY_INLINE void square(const float* from, int64_t from_row, int64_t from_column, float* to, int64_t to_row,
                        int64_t to_column) {
-  V columns[6][Size];
-  HEBB_UNROLL for (int j = 0; j < Size; ++j) {
-    V in[Size], out[6];
+  V lines[Down::kOut][Across::kIn];
+  HEBB_UNROLL for (int j = 0; j < Across::kIn; ++j) {
+    V in[Down::kIn], out[Down::kOut];
     const float* const column = pinned(from + j * from_column);
-    HEBB_UNROLL for (int i = 0; i < Size; ++i) in[i] = load(column + i * from_row);
-    Line(in, out);
-    HEBB_UNROLL for (int i = 0; i < 6; ++i) columns[i][j] = out[i];
+    HEBB_UNROLL for (int i = 0; i < Down::kIn; ++i) in[i] = load(column + i * from_row);
+    Down::apply(in, out);
+    HEBB_UNROLL for (int i = 0; i < Down::kOut; ++i) lines[i][j] = out[i];
   }
-  store_points<Size, Line>(columns, to, to_row, to_column);
+  store_lines<Across>(lines, to, to_row, to_column);
 }
 
-/// The way back: a tile's products, matrices `point` apart, to its 4 x 4 outputs, to which the bias is added;
-/// none is less than the floor. Streamed ones are written past the caches, whole lines at a time.
-template <bool Streamed>
-HWY_INLINE void outputs_of_tile(const float* from, int64_t point, V bias, V floor, float* to, int64_t row,
-                                int64_t pixel) {
-  V columns[4][6];
-  HEBB_UNROLL for (int j = 0; j < 6; ++j) {
-    V in[6], out[4];
+/// The way back: a tile's products, rows of points `points_row` apart and points `point`, to its 4 x 4
+/// outputs, to which the bias is added; none is less than the floor. Streamed ones are written past the
+/// caches, whole lines at a time.
+template <class Down, class Across, bool Streamed>
+HWY_INLINE void outputs_of_tile(const float* from, int64_t points_row, int64_t point, V bias, V floor,
+                                float* to, int64_t row, int64_t pixel) {
+  V lines[4][Across::kIn];
+  HEBB_UNROLL for (int j = 0; j < Across::kIn; ++j) {
+    V in[Down::kIn], out[4];
     const float* const column = pinned(from + j * point);
-    HEBB_UNROLL for (int i = 0; i < 6; ++i) in[i] = load(column + 6 * i * point);
-    outputs_of_points(in, out);
-    HEBB_UNROLL for (int i = 0; i < 4; ++i) columns[i][j] = out[i];
+    HEBB_UNROLL for (int i = 0; i < Down::kIn; ++i) in[i] = load(column + i * points_row);
+    Down::apply(in, out);
+    HEBB_UNROLL for (int i = 0; i < 4; ++i) lines[i][j] = out[i];
   }
   HEBB_UNROLL for (int i = 0; i < 4; ++i) {
     V out[4];
     float* const line = pinned(to + i * row);
-    outputs_of_points(columns[i], out);
+    Across::apply(lines[i], out);
     HEBB_UNROLL for (int j = 0; j < 4; ++j) {
       const V y = hn::Max(floor, hn::Add(out[j], bias));
       if constexpr (Streamed) hn::Stream(y, Tag<float>(), line + j * pixel);
@@ -153,27 +80,40 @@ HWY_INLINE void outputs_of_tile(const float* from, int64_t point, V bias, V floo
 /// Which rows and columns of a square lie within an image.
 struct Inside {
   int64_t top, bottom, left, right;
-  bool all(int64_t size) const { return top == 0 && left == 0 && bottom == size && right == size; }
+  bool all(int64_t rows, int64_t columns) const {
+    return top == 0 && left == 0 && bottom == rows && right == columns;
+  }
 };
 
 /// square() of a tile that hangs over the edge of its image, whose first pixel is at x[offset]: what lies
 /// outside is zero, and is not read.
-template <int Size, auto Line>
+template <class Down, class Across>
 void square_at_edge(const float* x, int64_t offset, int64_t row, int64_t pixel, const Inside& inside,
                     float* to, int64_t to_row, int64_t to_column) {
   const V zero = hn::Zero(Tag<float>());
-  V columns[6][Size];
-  HEBB_UNROLL for (int j = 0; j < Size; ++j) {
-    V in[Size], out[6];
+  V lines[Down::kOut][Across::kIn];
+  HEBB_UNROLL for (int j = 0; j < Across::kIn; ++j) {
+    V in[Down::kIn], out[Down::kOut];
     const bool here = j >= inside.left && j < inside.right;
     const float* const column = pinned(x) + (offset + j * pixel);
-    HEBB_UNROLL for (int i = 0; i < Size; ++i) {
+    HEBB_UNROLL for (int i = 0; i < Down::kIn; ++i) {
       in[i] = here && i >= inside.top && i < inside.bottom ? load(column + i * row) : zero;
     }
-    Line(in, out);
-    HEBB_UNROLL for (int i = 0; i < 6; ++i) columns[i][j] = out[i];
+    Down::apply(in, out);
+    HEBB_UNROLL for (int i = 0; i < Down::kOut; ++i) lines[i][j] = out[i];
   }
-  store_points<Size, Line>(columns, to, to_row, to_column);
+  store_lines<Across>(lines, to, to_row, to_column);
+}
+
+/// Calls fn with the taps of a phase as constants.
+template <class F>
+HWY_INLINE void with_taps(Taps taps, F fn) {
+  using One = std::integral_constant<int, 1>;
+  using Two = std::integral_constant<int, 2>;
+  using Three = std::integral_constant<int, 3>;
+  if (taps.down == 3) return fn(Three(), Three());
+  if (taps.down == 2) return taps.across == 2 ? fn(Two(), Two()) : fn(Two(), One());
+  return taps.across == 2 ? fn(One(), Two()) : fn(One(), One());
 }
 
 /// Calls fn(image, row, column, count) for each run of neighbouring tiles among [first, end).
@@ -207,83 +147,103 @@ HWY_INLINE void load_strip(const ImageLayout& l, const float* image, int64_t cha
   }
 }
 
-/// Tiles [first, end) of images to their points, for channels [c0, c1), where c0 is a multiple of kChannels.
-/// Tile t's square of Size x Size pixels begins at 4 t - pad in each direction.
-template <int Size, auto Line>
-HWY_INLINE void tiles_to_points(const TileGrid& g, const ImageLayout& l, const float* x, int64_t pad_top,
-                                int64_t pad_left, int64_t first, int64_t end, int64_t c0, int64_t c1,
-                                const Points& to) {
-  alignas(64) float strip[Size * (4 * kRun + Size - 4) * kChannels];
+/// Tiles [first, end) of images to their points, `line` a line, for channels [c0, c1), where c0 is a multiple
+/// of kChannels.
+template <class Down, class Across>
+void tiles_to_points(const TileGrid& g, const ImageLayout& l, const float* x, int64_t first, int64_t end,
+                     int64_t c0, int64_t c1, int64_t line, const Points& to) {
+  constexpr int64_t kRows = Down::kIn, kColumns = Across::kIn;
+  alignas(64) float strip[kRows * (4 * kRun + kColumns - 4) * kChannels];
   int64_t tile = first;
   for_each_run(g, first, end, [&](int64_t image, int64_t row, int64_t column, int64_t count) HWY_ATTR {
-    const int64_t width = 4 * count + Size - 4, top = 4 * row - pad_top, left = 4 * column - pad_left;
-    const float* const from = x + image * l.image;
+    const int64_t width = 4 * count + kColumns - 4, top = 4 * row - l.top, left = 4 * column - l.left;
+    const float* const from = x + image * l.image + l.offset;
     int64_t c = c0;
     if (l.channel == 1) {  // pixels are lines of channels, which are read as they lie
       const int64_t whole = c0 + (std::min(c1, l.channels) - c0) / kChannels * kChannels;
       for (int64_t i = 0; i < count; ++i) {
         const int64_t x0 = left + 4 * i, offset = top * l.row + x0 * l.pixel;
-        const Inside inside{std::clamp<int64_t>(-top, 0, Size), std::clamp<int64_t>(l.h - top, 0, Size),
-                            std::clamp<int64_t>(-x0, 0, Size), std::clamp<int64_t>(l.w - x0, 0, Size)};
+        const Inside inside{std::clamp<int64_t>(-top, 0, kRows), std::clamp<int64_t>(l.h - top, 0, kRows),
+                            std::clamp<int64_t>(-x0, 0, kColumns),
+                            std::clamp<int64_t>(l.w - x0, 0, kColumns)};
         float* const points = to.at(0, tile - first + i);
-        if (inside.all(Size)) {
+        if (inside.all(kRows, kColumns)) {
           for (c = c0; c < whole; c += kChannels)
-            square<Size, Line>(from + offset + c, l.row, l.pixel, points + c, 6 * to.point, to.point);
+            square<Down, Across>(from + offset + c, l.row, l.pixel, points + c, line * to.point, to.point);
         } else {
           for (c = c0; c < whole; c += kChannels)
-            square_at_edge<Size, Line>(from + c, offset, l.row, l.pixel, inside, points + c, 6 * to.point,
-                                       to.point);
+            square_at_edge<Down, Across>(from + c, offset, l.row, l.pixel, inside, points + c,
+                                         line * to.point, to.point);
         }
       }
     }
     for (; c < c1; c += kChannels) {
-      load_strip(l, from + c * l.channel, std::min(kChannels, l.channels - c), top, left, Size, width, strip);
+      load_strip(l, from + c * l.channel, std::min(kChannels, l.channels - c), top, left, kRows, width,
+                 strip);
       for (int64_t i = 0; i < count; ++i) {
-        square<Size, Line>(strip + 4 * i * kChannels, width * kChannels, kChannels,
-                           to.at(0, tile - first + i) + c, 6 * to.point, to.point);
+        square<Down, Across>(strip + 4 * i * kChannels, width * kChannels, kChannels,
+                             to.at(0, tile - first + i) + c, line * to.point, to.point);
       }
     }
     tile += count;
   });
 }
 
-void inputs_to_points(const ConvShape& s, const TileGrid& g, const float* x, int64_t first, int64_t end,
+void inputs_to_points(const Side& s, const TileGrid& g, const float* x, int64_t first, int64_t end,
                       int64_t c0, int64_t c1, const Points& to) {
-  tiles_to_points<6, input_points>(g, inputs_of(s), x, s.pad_top, s.pad_left, first, end, c0, c1, to);
+  for (int64_t c = c0; c < c1;) {
+    const int64_t i = s.phase_of(c), before = i * s.phase_channels,
+                  stop = std::min(c1, before + s.phase_channels);
+    with_taps(s.taps(i), [&](auto down, auto across) {
+      tiles_to_points<InputLine<down>, InputLine<across>>(g, s.phase(i), x, first, end, c - before,
+                                                          stop - before, s.scheme.line,
+                                                          {to.data + before, to.point, to.row});
+    });
+    c = stop;
+  }
 }
-void gradients_to_points(const ConvShape& s, const TileGrid& g, const float* gy, int64_t first, int64_t end,
+void gradients_to_points(const Side& s, const TileGrid& g, const float* gy, int64_t first, int64_t end,
                          int64_t c0, int64_t c1, const Points& to) {
-  tiles_to_points<4, gradient_points>(g, outputs_of(s), gy, 0, 0, first, end, c0, c1, to);
+  with_taps(s.taps(0), [&](auto down, auto across) {
+    tiles_to_points<GradientLine<down>, GradientLine<across>>(g, s.whole, gy, first, end, c0, c1,
+                                                              s.scheme.line, to);
+  });
 }
 
 constexpr int64_t kStreamedOutputs = 2 << 20;  // elements: no cache holds more until they are read
 
-/// The products of tiles [first, end) to outputs of channels [k0, k1).
-void points_to_outputs(const ConvShape& s, const TileGrid& g, const Points& from, int64_t first, int64_t end,
-                       int64_t k0, int64_t k1, const float* bias, float* y) {
+/// points_to_outputs() of the images of a phase.
+template <class Down, class Across>
+void points_to_images(const TiledConv& conv, const ImageLayout& l, const Points& from, int64_t first,
+                      int64_t end, int64_t k0, int64_t k1, const float* bias, float* y) {
   alignas(64) float strip[4 * 4 * kRun * kChannels];
-  const ImageLayout l = outputs_of(s);
+  const TileGrid& g = conv.grid;
+  const int64_t points_row = conv.out.scheme.line * from.point;
   // A streamed vector is to be a whole line of the cache.
   const bool streamed = kChannels == 16 && l.channels % kChannels == 0 &&
-                        s.batch * l.image >= kStreamedOutputs && reinterpret_cast<uintptr_t>(y) % 64 == 0;
-  const V floor = hn::Set(Tag<float>(), s.relu ? 0.0f : -std::numeric_limits<float>::infinity());
+                        g.tiles / (g.rows * g.columns) * l.image >= kStreamedOutputs &&
+                        reinterpret_cast<uintptr_t>(y) % 64 == 0;
+  const V floor = hn::Set(Tag<float>(), conv.relu ? 0.0f : -std::numeric_limits<float>::infinity());
   int64_t tile = first;
   for_each_run(g, first, end, [&](int64_t image, int64_t row, int64_t column, int64_t count) HWY_ATTR {
-    const int64_t width = 4 * count, pixels = std::min(width, s.out_w - 4 * column);
-    const int64_t rows = std::min<int64_t>(4, s.out_h - 4 * row);
+    const int64_t width = 4 * count, pixels = std::min(width, l.w - 4 * column);
+    const int64_t rows = std::min<int64_t>(4, l.h - 4 * row);
     for (int64_t k = k0; k < k1; k += kChannels) {
       const int64_t channels = std::min(kChannels, k1 - k);
       const V add = bias ? load_first(bias + k, channels) : hn::Zero(Tag<float>());
       const bool in_place = l.channel == 1 && channels == kChannels && rows == 4 && pixels == width;
-      float* out = y + image * l.image + k * l.channel + 4 * row * l.row + 4 * column * l.pixel;
+      float* out = y + image * l.image + l.offset + k * l.channel + 4 * row * l.row + 4 * column * l.pixel;
       for (int64_t i = 0; i < count; ++i) {
         const float* const points = from.at(0, tile - first + i) + (k - k0);
         if (!in_place)
-          outputs_of_tile<false>(points, from.point, add, floor, strip + 4 * i * kChannels, width * kChannels,
-                                 kChannels);
+          outputs_of_tile<Down, Across, false>(points, points_row, from.point, add, floor,
+                                               strip + 4 * i * kChannels, width * kChannels, kChannels);
         else if (streamed)
-          outputs_of_tile<true>(points, from.point, add, floor, out + 4 * i * l.pixel, l.row, l.pixel);
-        else outputs_of_tile<false>(points, from.point, add, floor, out + 4 * i * l.pixel, l.row, l.pixel);
+          outputs_of_tile<Down, Across, true>(points, points_row, from.point, add, floor,
+                                              out + 4 * i * l.pixel, l.row, l.pixel);
+        else
+          outputs_of_tile<Down, Across, false>(points, points_row, from.point, add, floor,
+                                               out + 4 * i * l.pixel, l.row, l.pixel);
       }
       for (int64_t r = 0; r < rows && !in_place; ++r, out += l.row) {
         const float* const line = strip + r * width * kChannels;
@@ -299,23 +259,37 @@ void points_to_outputs(const ConvShape& s, const TileGrid& g, const Points& from
   });
   if (streamed) hwy::FlushStream();
 }
-
-/// What products in words of F take: rows of `channels` rounded along themselves.
-template <class F>
-void round_rows(const Points& at, int64_t first, int64_t end, int64_t channels) {
-  for (int64_t i = first; i < end; ++i)
-    for (int64_t p = 0; p < kPoints; ++p) pack_a_rows<F>(at.at(p, i), 0, 1, channels, at.at(p, i), 0);
+void points_to_outputs(const TiledConv& conv, const Points& from, int64_t phase, int64_t first, int64_t end,
+                       int64_t k0, int64_t k1, const float* bias, float* y) {
+  with_taps(conv.out.taps(phase), [&](auto down, auto across) {
+    points_to_images<OutputLine<down>, OutputLine<across>>(conv, conv.out.phase(phase), from, first, end, k0,
+                                                           k1, bias, y);
+  });
 }
-/// Pairs of rows rounded to words.
+
+/// What products in words of F take: rows rounded along themselves.
 template <class F>
-void round_row_pairs(const Points& at, int64_t rows, int64_t c0, int64_t c1) {
-  for (int64_t i = 0; i < rows; i += F::kPerWord) {
-    for (int64_t p = 0; p < kPoints; ++p) {
-      float* const row = at.at(p, i);
-      for (int64_t c = c0; c < c1; c += kChannels)
-        store_first(F::across_k(row + c, at.row, rows - i, c1 - c), row + c, c1 - c);
+void round_rows(const Side& s, const Points& at, int64_t first, int64_t end) {
+  for (int64_t i = first; i < end; ++i) {
+    for (int64_t p = 0; p < s.scheme.points(); ++p) {
+      const int64_t c = s.begin(p);
+      pack_a_rows<F>(at.at(p, i) + c, 0, 1, s.end(p) - c, at.at(p, i) + c / F::kPerWord, 0);
     }
   }
+}
+/// Pairs of rows rounded to words, those of a point.
+template <class F>
+HWY_INLINE void round_point_pairs(const Points& at, int64_t p, int64_t rows, int64_t c0, int64_t c1) {
+  for (int64_t i = 0; i < rows; i += F::kPerWord) {
+    float* const row = at.at(p, i);
+    for (int64_t c = c0; c < c1; c += kChannels)
+      store_first(F::across_k(row + c, at.row, rows - i, c1 - c), row + c, c1 - c);
+  }
+}
+template <class F>
+void round_row_pairs(const Side& s, const Points& at, int64_t rows, int64_t c0, int64_t c1) {
+  for (int64_t p = 0; p < s.scheme.points(); ++p)
+    round_point_pairs<F>(at, p, rows, std::max(c0, s.begin(p)), std::min(c1, s.end(p)));
 }
 /// The rows that round_row_pairs() leaves.
 template <class F>
@@ -323,9 +297,14 @@ HWY_INLINE Points words_of(const Points& at) {
   return {at.data, at.point, F::kPerWord * at.row};
 }
 
-/// Filters to their points, for output channels [k0, k1), one or two vectors of them.
+/// Which of the three taps of a line the taps of a phase are.
+constexpr int tap_at(int taps, int i) { return taps == 3 ? i : taps == 2 ? 2 * i : 1; }
+
+/// Filters to their points, for output channels [k0, k1), one or two vectors of them. Those of phase f begin
+/// f - f0 times in_channels rows behind the first.
 template <class F>
-void filters_to_points(const Filters& f, int64_t k0, int64_t k1, const Points& to) {
+void filters_to_points(const Scheme& scheme, const Filters& f, int64_t f0, int64_t f1, int64_t k0, int64_t k1,
+                       const Points& to) {
   constexpr int64_t kAtOnce = 16;  // input channels
   alignas(64) float lanes[kAtOnce * 9 * kChannels], turned[9 * kChannels];
   for (int64_t k = k0; k < k1; k += kChannels) {
@@ -335,61 +314,76 @@ void filters_to_points(const Filters& f, int64_t k0, int64_t k1, const Points& t
       if (!f.turned)
         lines_to_lanes(f.w + (k * f.in_channels + c0) * 9, f.in_channels * 9, lines, count * 9, lanes);
       for (int64_t i = 0; i < count; ++i) {
-        const float* taps = lanes + i * 9 * kChannels;
+        const float* nine = lanes + i * 9 * kChannels;
         if (f.turned) {
           lines_to_lanes(f.w + ((c0 + i) * f.out_channels + k) * 9, 9, lines, 9, lanes);
           for (int t = 0; t < 9; ++t) store(load(lanes + t * kChannels), turned + (8 - t) * kChannels);
-          taps = turned;
+          nine = turned;
         }
-        V columns[6][3];
-        HEBB_UNROLL for (int j = 0; j < 3; ++j) {
-          const V in[3] = {load(taps + j * kChannels), load(taps + (3 + j) * kChannels),
-                           load(taps + (6 + j) * kChannels)};
-          V out[6];
-          filter_points(in, out);
-          HEBB_UNROLL for (int t = 0; t < 6; ++t) columns[t][j] = out[t];
-        }
-        float* u = to.at(0, c0 + i) + (k - k0);
-        HEBB_UNROLL for (int t = 0; t < 6; ++t) {
-          V out[6];
-          filter_points(columns[t], out);
-          float* const row = pinned(u + 6 * t * to.point);
-          HEBB_UNROLL for (int j = 0; j < 6; ++j) store(out[j], row + j * to.point);
+        for (int64_t phase = f0; phase < f1; ++phase) {
+          float* const u = to.at(0, (phase - f0) * f.in_channels + c0 + i) + (k - k0);
+          with_taps(scheme.taps[phase], [&](auto down, auto across) {
+            // The taps of a phase lie as far from each other as one is from the last.
+            const float* const first = nine + (3 * tap_at(down, 0) + tap_at(across, 0)) * kChannels;
+            const int64_t row = 3 * (tap_at(down, 1) - tap_at(down, 0)) * kChannels,
+                          column = (tap_at(across, 1) - tap_at(across, 0)) * kChannels;
+            square<FilterLine<down>, FilterLine<across>>(first, row, column, u, scheme.line * to.point,
+                                                         to.point);
+          });
         }
       }
-      if constexpr (F::kPerWord > 1)
-        round_row_pairs<F>({to.at(0, c0), to.point, to.row}, count, k - k0, k - k0 + kChannels);
+      if constexpr (F::kPerWord > 1) {
+        for (int64_t phase = f0; phase < f1; ++phase) {
+          const int64_t row = (phase - f0) * f.in_channels + c0;
+          for (int64_t p = 0; p < scheme.points(); ++p) {
+            if (scheme.has(phase, p))
+              round_point_pairs<F>({to.at(0, row), to.point, to.row}, p, count, k - k0, k - k0 + kChannels);
+          }
+        }
+      }
     }
   }
 }
 
-/// The way back for gradients: sums at the points, for input channels [c0, c1) and output channels [k0, k1).
-/// They are the sums of `ranges` such matrices, `range` elements apart.
-void points_to_filters(const Points& from, int64_t ranges, int64_t range, int64_t in_channels, int64_t c0,
-                       int64_t c1, int64_t k0, int64_t k1, float* gw) {
+/// The gradients of a phase's taps, as lanes of nine, from the sums at its points: of `ranges` matrices,
+/// `range` elements apart.
+template <int Down, int Across>
+HWY_INLINE void taps_of_points(const float* u, int64_t line, int64_t point, int64_t ranges, int64_t range,
+                               float* nine) {
+  V lines[Down][Across + 3];
+  HEBB_UNROLL for (int j = 0; j < Across + 3; ++j) {
+    V in[Down + 3], out[Down];
+    const float* const column = pinned(u + j * point);
+    HEBB_UNROLL for (int t = 0; t < Down + 3; ++t) in[t] = load(column + line * t * point);
+    for (int64_t r = 1; r < ranges; ++r) {
+      HEBB_UNROLL for (int t = 0; t < Down + 3; ++t) in[t] =
+          hn::Add(in[t], load(column + r * range + line * t * point));
+    }
+    TapLine<Down>::apply(in, out);
+    HEBB_UNROLL for (int t = 0; t < Down; ++t) lines[t][j] = out[t];
+  }
+  HEBB_UNROLL for (int t = 0; t < Down; ++t) {
+    V out[Across];
+    TapLine<Across>::apply(lines[t], out);
+    HEBB_UNROLL for (int j = 0; j < Across; ++j)
+        store(out[j], nine + (3 * tap_at(Down, t) + tap_at(Across, j)) * kChannels);
+  }
+}
+
+/// The way back for gradients.
+void points_to_filters(const Scheme& scheme, const Points& from, int64_t ranges, int64_t range, int64_t phase,
+                       int64_t in_channels, int64_t c0, int64_t c1, int64_t k0, int64_t k1, float* gw) {
   constexpr int64_t kAtOnce = 16;
   alignas(64) float lanes[kAtOnce * 9 * kChannels];
   for (int64_t k = k0; k < k1; k += kChannels) {
     for (int64_t c = c0; c < c1; c += kAtOnce) {
       const int64_t count = std::min(kAtOnce, c1 - c);
       for (int64_t i = 0; i < count; ++i) {
-        const float* u = from.at(0, c - c0 + i) + (k - k0);
-        V columns[3][6];
-        HEBB_UNROLL for (int j = 0; j < 6; ++j) {
-          V in[6], out[3];
-          const float* const column = pinned(u + j * from.point);
-          HEBB_UNROLL for (int t = 0; t < 6; ++t) in[t] = load(column + 6 * t * from.point);
-          for (int64_t r = 1; r < ranges; ++r) {
-            HEBB_UNROLL for (int t = 0; t < 6; ++t) in[t] =
-                hn::Add(in[t], load(column + r * range + 6 * t * from.point));
-          }
-          taps_of_points(in, out);
-          HEBB_UNROLL for (int t = 0; t < 3; ++t) columns[t][j] = out[t];
-        }
-        HEBB_UNROLL for (int t = 0; t < 3; ++t) {
-          V out[3];
-          taps_of_points(columns[t], out);
-          HEBB_UNROLL for (int j = 0; j < 3; ++j) store(out[j], lanes + ((i * 3 + t) * 3 + j) * kChannels);
+        for (int64_t f = 0; f < scheme.phases; ++f) {
+          with_taps(scheme.taps[f], [&](auto down, auto across) {
+            taps_of_points<down, across>(from.at(0, c - c0 + i) + f * phase + (k - k0), scheme.line,
+                                         from.point, ranges, range, lanes + i * 9 * kChannels);
+          });
         }
       }
       lanes_to_lines(lanes, count * 9, std::min(kChannels, k1 - k), gw + (k * in_channels + c) * 9,
@@ -402,17 +396,20 @@ void points_to_filters(const Points& from, int64_t ranges, int64_t range, int64_
 // long sums near those of the direct way.
 constexpr int64_t kSumLength = 48;
 
-/// out[point] = in[point] * filters[point] for all points: `tiles` rows, a panel of `width` output channels.
+/// out[point] = in[point] * filters[point] for all points that the phase of the outputs has.
 template <class F>
-void multiply_points(const Points& in, int64_t tiles, int64_t in_channels, const Points& filter_rows,
-                     int64_t width, const Points& out, NextTiles* next) {
-  const EqualPieces rows(tiles, kMaxTileRows), depths(words<F>(in_channels), kSumLength);
+void multiply_points(const TiledConv& conv, int64_t phase, const Points& in, int64_t tiles,
+                     const Points& filter_rows, int64_t width, const Points& out, NextTiles* next) {
+  const EqualPieces rows(tiles, kMaxTileRows);
   const Points filters = words_of<F>(filter_rows);
   const int vectors = width > kChannels ? 2 : 1;
   TileEnd<float> end;
-  for (int64_t p = 0; p < kPoints; ++p) {
+  for (int64_t p = 0; p < conv.in.scheme.points(); ++p) {
+    if (!conv.out.has(phase * conv.out.phase_channels, p)) continue;
+    const int64_t c0 = conv.in.begin(p);
+    const EqualPieces depths(words<F>(conv.in.end(p) - c0), kSumLength);
     for (int64_t j = 0; j < depths.count; ++j) {
-      const int64_t c = depths.begin(j);
+      const int64_t c = c0 / F::kPerWord + depths.begin(j);
       end.accumulate = j > 0;
       for (int64_t i = 0; i < rows.count; ++i) {
         const int64_t t = rows.begin(i);
@@ -433,18 +430,19 @@ HWY_INLINE void fetch_rows(const Points& from, int64_t p, int64_t first, int64_t
     for (int64_t c = begin; c < end; c += kLine) __builtin_prefetch(from.at(p, r) + c);
 }
 
-/// sums[p] (+)= in[p]^T * gradients[p] for points [p0, p1): over `tiles`, of input channels [c0, c1) and
-/// output channels [k0, k1). Rows of sums are whole vectors. While it runs it brings nearer what comes next:
+/// sums[p] (+)= in[p]^T * gradients[p] for those of points [p0, p1) that the inputs have: over `tiles`, of
+/// input channels [c0, c1), of one phase, and output channels [k0, k1). Rows of sums are whole vectors. While it runs it brings nearer what comes next:
 /// the pixels of `next`, or without them its own operands, which then lie in a far cache.
 template <class F>
-void add_products(const Points& in_rows, const Points& gradient_rows, int64_t tiles, int64_t p0, int64_t p1,
-                  int64_t c0, int64_t c1, int64_t k0, int64_t k1, bool accumulate, const Points& sums,
-                  NextTiles* next) {
+void add_products(const Side& side, const Points& in_rows, const Points& gradient_rows, int64_t tiles,
+                  int64_t p0, int64_t p1, int64_t c0, int64_t c1, int64_t k0, int64_t k1, bool accumulate,
+                  const Points& sums, NextTiles* next) {
   const EqualPieces rows(c1 - c0, kMaxTileRows), depths(words<F>(tiles), kSumLength);
   const Points in = words_of<F>(in_rows), gradients = words_of<F>(gradient_rows);
   TileEnd<float> end;
   const int64_t panels = (k1 - k0 + 2 * kChannels - 1) / (2 * kChannels);
   for (int64_t p = p0; p < p1; ++p) {
+    if (!side.has(c0, p)) continue;
     for (int64_t j = 0; j < depths.count; ++j) {
       const int64_t t = depths.begin(j);
       end.accumulate = accumulate || j > 0;

@@ -14,9 +14,11 @@
 
 namespace hebb::cpu {
 
-/// Whether the convolution of this shape, or that which gives its gradient, runs faster here than directly.
-/// Never while exact_conv() is on.
+/// Whether the convolution of this shape and its weight gradient run faster here than directly. Never while
+/// exact_conv() is on.
 bool is_winograd(const ConvShape& shape);
+/// Whether its input gradient does.
+bool is_winograd_input_grad(const ConvShape& shape);
 /// The transformed filters of a forward convolution, winograd_filters_size() elements of them.
 int64_t winograd_filters_size(const ConvShape& shape);
 void winograd_filters(const ConvShape& shape, const float* w, float* out);
