@@ -231,8 +231,8 @@ inline void check_last(const Options& options, bool bf16 = false) {
       "input gradient", gx, [&](float* out) { last_input_grad(s, gy_last.data(), w.data(), out); },
       tolerance);
   check<float>(
-      "weight gradient", gw,
-      [&](float* out) { last_weight_grad(s, gy_last.data(), x_last.data(), out); }, tolerance);
+      "weight gradient", gw, [&](float* out) { last_weight_grad(s, gy_last.data(), x_last.data(), out); },
+      tolerance);
 }
 
 /// Direct convolutions for its lifetime.

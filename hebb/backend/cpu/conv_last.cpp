@@ -123,19 +123,19 @@ void tiling_input_grad(const ConvShape& s, const float* gy, const float* w, floa
 }  // namespace
 
 int64_t last_filters_size(const ConvShape& s) {
-  return is_winograd(s) ? winograd_filters_size(s)
-         : is_thin(s)   ? thin_filters_size(s)
-                        : packed_b_size<float>(s.out_channels, s.kernel_h * s.kernel_w * s.in_channels);
+  return is_winograd_forward(s) ? winograd_filters_size(s)
+         : is_thin(s)           ? thin_filters_size(s)
+                      : packed_b_size<float>(s.out_channels, s.kernel_h * s.kernel_w * s.in_channels);
 }
 void last_filters(const ConvShape& s, const float* w, float* out) {
-  if (is_winograd(s)) return winograd_filters(s, w, out);
+  if (is_winograd_forward(s)) return winograd_filters(s, w, out);
   if (is_thin(s)) return thin_filters(s, w, out);
   pack_b_whole(forward_product(s, nullptr, weights_by_tap(s, w), nullptr, nullptr), out);
 }
 
 void last_forward(const ConvShape& s, const float* x, const float* w, const float* bias, float* y,
                   const float* filters) {
-  if (is_winograd(s)) return winograd_forward(s, x, w, bias, y, filters);
+  if (is_winograd_forward(s)) return winograd_forward(s, x, w, bias, y, filters);
   if (is_thin(s)) return thin_forward(s, x, w, bias, y, filters);
   Gemm<float> g = forward_product(s, x, filters ? nullptr : weights_by_tap(s, w), bias, y);
   g.b_packed = filters;

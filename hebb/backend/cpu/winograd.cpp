@@ -28,6 +28,8 @@ WinogradKernels kernels(bool bf16) {
 }
 
 constexpr int64_t kLeastTiles = 4;       // with fewer the transformed filters are more than they are worth
+constexpr int64_t kLeastStrided = 16;    // of stride 2, whose filters grow more
+constexpr int64_t kLeastHanging = 64;    // of those where less than four fifths of the outputs are wanted
 constexpr int64_t kTilesAtOnce = 24;     // by one thread: their points stay in the second-level cache
 constexpr int64_t kTilesInCommon = 256;  // of the weight gradient, by all threads: in the third-level cache
 constexpr int64_t kTilesOfRange = 48;    // of the weight gradient, by one thread: in the second-level cache
@@ -76,10 +78,19 @@ Side outputs_of(const ConvShape& s) {
 }
 TileGrid tiles_of(const ConvShape& s) { return {s.batch, s.out_h, s.out_w}; }
 
-TiledConv forward_of(const ConvShape& s) { return {inputs_of(s), outputs_of(s), tiles_of(s), s.relu}; }
+TiledConv forward_of(const ConvShape& s) {
+  return {inputs_of(s), outputs_of(s), tiles_of(s), s.relu, s.stride_h == 1 ? kOutputSum : kGradientSum};
+}
 TiledConv input_grad_of(const ConvShape& s) {
-  if (s.stride_h == 1) return forward_of(turned(s));
-  return {outputs_of(s), inputs_of(s), {s.batch, ceil_div(s.in_h, 2), ceil_div(s.in_w, 2)}, false};
+  if (s.stride_h == 2)
+    return {outputs_of(s),
+            inputs_of(s),
+            {s.batch, ceil_div(s.in_h, 2), ceil_div(s.in_w, 2)},
+            false,
+            kGradientSum};
+  TiledConv conv = forward_of(turned(s));
+  conv.longest_sum = kGradientSum;
+  return conv;
 }
 
 /// The transformed filters of all panels of outputs.
@@ -128,8 +139,7 @@ void forward_by_tiles(const WinogradKernels& kernel, const TiledConv& conv, cons
     const Points out = points(conv.in.scheme, ScratchUse::kConvPixels, end - first, f.width);
     kernel.inputs_to_points(conv.in, g, x, first, end, 0, conv.in.channels(), in);
     if (kernel.round_rows) kernel.round_rows(conv.in, in, 0, end - first);
-    NextTiles next(g, conv.in, x, end, std::min(g.tiles, end + each),
-                   f.panels * conv.in.scheme.points() * 3);
+    NextTiles next(g, conv.in, x, end, std::min(g.tiles, end + each), f.panels * conv.in.scheme.points() * 3);
     for (int64_t i = 0; i < f.panels; ++i) {
       kernel.multiply_points(conv, f.phase(i), in, end - first, f.panel(filters, i), f.end(i) - f.begin(i),
                              out, &next);
@@ -147,11 +157,9 @@ void forward_by_outputs(const WinogradKernels& kernel, const TiledConv& conv, co
   const FilterPoints f{kernel, conv};
   const int64_t channels = conv.in.channels();
   const Points in = points(scheme, ScratchUse::kConvPartial, g.tiles, channels);
-  for_each_piece(
-      ceil_div(channels, kLine), static_cast<double>(g.tiles * channels * 100), [&](int64_t i) {
-        kernel.inputs_to_points(conv.in, g, x, 0, g.tiles, i * kLine, std::min(channels, (i + 1) * kLine),
-                                in);
-      });
+  for_each_piece(ceil_div(channels, kLine), static_cast<double>(g.tiles * channels * 100), [&](int64_t i) {
+    kernel.inputs_to_points(conv.in, g, x, 0, g.tiles, i * kLine, std::min(channels, (i + 1) * kLine), in);
+  });
   if (kernel.round_rows) {
     for_each_piece(g.tiles, static_cast<double>(g.tiles * channels * scheme.points()),
                    [&](int64_t i) { kernel.round_rows(conv.in, in, i, i + 1); });
@@ -277,8 +285,10 @@ void weight_grad_by_blocks(const WinogradKernels& kernel, const ConvShape& s, co
   // Each block's sums are one thread's and never leave its cache where one part has all tiles; else they are
   // kept from part to part, and threads may take some of the points of a block.
   const bool kept = parts > 1 || blocks.phase_count < 2 * num_threads();
-  const int64_t shares = kept ? std::min<int64_t>(scheme.points(), cuts_for_threads(blocks.count, scheme.points())) : 1;
-  const Points sums = kept ? points(scheme, ScratchUse::kConvPartial, blocks.count * kBlock, kBlock) : Points{};
+  const int64_t shares =
+      kept ? std::min<int64_t>(scheme.points(), cuts_for_threads(blocks.count, scheme.points())) : 1;
+  const Points sums =
+      kept ? points(scheme, ScratchUse::kConvPartial, blocks.count * kBlock, kBlock) : Points{};
   for (int64_t part = 0; part < parts; ++part) {
     const int64_t first = g.tiles * part / parts, tiles = g.tiles * (part + 1) / parts - first;
     const int64_t pieces = ceil_div(tiles, kRun);
@@ -290,8 +300,7 @@ void weight_grad_by_blocks(const WinogradKernels& kernel, const ConvShape& s, co
           const Points there{to.at(0, begin), to.point, to.row};
           const auto transform = i % 2 ? kernel.gradients_to_points : kernel.inputs_to_points;
           transform(side, g, i % 2 ? gy : x, first + begin, first + stop, 0, side.channels(), there);
-          if (kernel.round_row_pairs)
-            kernel.round_row_pairs(side, there, stop - begin, 0, side.channels());
+          if (kernel.round_row_pairs) kernel.round_row_pairs(side, there, stop - begin, 0, side.channels());
         });
     const auto multiply = [&](int64_t b, int64_t p0, int64_t p1, const Points& to) {
       blocks.channels_of(b, [&](int64_t c0, int64_t c1, int64_t k0, int64_t k1) {
@@ -323,14 +332,19 @@ void weight_grad_by_blocks(const WinogradKernels& kernel, const ConvShape& s, co
 }  // namespace
 
 bool is_winograd(const ConvShape& s) {
-  const bool any = !exact_conv() && s.kernel_h == 3 && s.kernel_w == 3 && s.stride_h == s.stride_w &&
-                   s.dilation_h == 1 && s.dilation_w == 1 && s.groups == 1 &&
-                   std::min(s.in_channels, s.out_channels) >= 16 && s.out_h >= 3 && s.out_w >= 3 &&
-                   tiles_of(s).tiles >= kLeastTiles;
-  if (!any) return false;
-  if (s.stride_h == 1) return s.pad_top >= 0 && s.pad_left >= 0 && s.pad_top <= 2 && s.pad_left <= 2;
+  const int64_t tiles = tiles_of(s).tiles, outputs = s.batch * s.out_h * s.out_w;
+  const bool fits = s.kernel_h == 3 && s.kernel_w == 3 && s.stride_h == s.stride_w && s.dilation_h == 1 &&
+                    s.dilation_w == 1 && s.groups == 1 && std::min(s.in_channels, s.out_channels) >= 16 &&
+                    s.out_h >= 3 && s.out_w >= 3;
+  if (exact_conv() || !fits) return false;
+  if (s.stride_h == 1)
+    return std::clamp<int64_t>(s.pad_top, 0, 2) == s.pad_top &&
+           std::clamp<int64_t>(s.pad_left, 0, 2) == s.pad_left && tiles >= kLeastTiles;
   return s.stride_h == 2 && s.pad_top == 1 && s.pad_left == 1 && s.channels_last && s.in_channels % 16 == 0 &&
-         s.out_channels % 16 == 0;
+         s.out_channels % 16 == 0 && tiles >= (5 * outputs < 4 * 16 * tiles ? kLeastHanging : kLeastStrided);
+}
+bool is_winograd_forward(const ConvShape& s) {
+  return is_winograd(s) && !(s.stride_h == 2 && s.bf16 && multiplies_bf16());
 }
 bool is_winograd_input_grad(const ConvShape& s) { return is_winograd(s.stride_h == 1 ? turned(s) : s); }
 

@@ -1,23 +1,27 @@
-// Convolutions of 3x3 and stride 1 by Winograd's minimal filtering, F(4x4, 3x3): a tile of 4x4 outputs takes
-// 36 multiplications a pair of channels in place of 144, and so do its two gradients. Tiles are transformed
-// to 36 points, each point of all tiles and channels is one matrix product, and the products are transformed
-// back. Results do not depend on the number of threads.
+// Convolutions of 3x3 by Winograd's minimal filtering. With stride 1 it is F(4x4, 3x3): a tile of 4x4 outputs
+// takes 36 multiplications a pair of channels in place of 144, and so do its two gradients. With stride 2 the
+// odd and even rows and columns of the inputs are four images of their own, of which an output takes 2x2,
+// 2x1, 1x2 and 1x1 neighbours: F(4x4, 2x2) and what it becomes for single taps, 81 multiplications in place
+// of 144. Tiles are transformed to points, each point of all tiles and channels is one matrix product, and
+// the products are transformed back. Results do not depend on the number of threads.
 //
-// Source: A. Lavin and S. Gray, "Fast Algorithms for Convolutional Neural Networks", 2015. The points are 0,
-// +-1/sqrt(2), +-sqrt(2) and infinity, whose rounding errors are a fourth of those of the usual 0, +-1, +-2
-// and infinity.
+// Source: A. Lavin and S. Gray, "Fast Algorithms for Convolutional Neural Networks", 2015. The points of
+// three taps are 0, +-1/sqrt(2), +-sqrt(2) and infinity, whose rounding errors are a fourth of those of the
+// usual 0, +-1, +-2 and infinity; those of two +-1/2, +-5/4 and infinity, which round as direct products do:
+// of all tried (0 and +-1 with 2 or 1/2, +-1/sqrt(2) with +-sqrt(2), and others) the best by a factor of two.
 //
-// With ConvShape::bf16 the two gradients multiply points rounded to bf16, with errors up to ten times those
-// of direct products of bf16; outputs stay f32, so that losses and predictions do not suffer.
+// With ConvShape::bf16 the two gradients multiply points rounded to bf16; outputs stay f32 with stride 1,
+// since losses and predictions would suffer, and are computed directly with stride 2, which is faster.
 #pragma once
 #include "hebb/backend/cpu/conv.h"
 
 namespace hebb::cpu {
 
-/// Whether the convolution of this shape and its weight gradient run faster here than directly. Never while
-/// exact_conv() is on.
+/// Whether a convolution of this shape runs faster here than directly, in f32. Never while exact_conv() is
+/// on.
 bool is_winograd(const ConvShape& shape);
-/// Whether its input gradient does.
+/// The same of one direction, in the precision that the shape names. (The weight gradient has is_winograd().)
+bool is_winograd_forward(const ConvShape& shape);
 bool is_winograd_input_grad(const ConvShape& shape);
 /// The transformed filters of a forward convolution, winograd_filters_size() elements of them.
 int64_t winograd_filters_size(const ConvShape& shape);

@@ -98,11 +98,17 @@ struct TileGrid {
       : rows(ceil_div(out_h, 4)), columns(ceil_div(out_w, 4)), tiles(batch * rows * columns) {}
 };
 
+// Longest sums of products without a pause: each is summed from zero and added to those before, which keeps
+// the errors of long sums near those of the direct way. Shorter ones are more exact and slower. Those of the
+// points of stride 2 start nearer.
+constexpr int64_t kOutputSum = 64, kGradientSum = 96;
+
 /// A convolution, or that which gives its input gradient, as one of tiles.
 struct TiledConv {
   Side in, out;
   TileGrid grid;
   bool relu;
+  int64_t longest_sum;
 };
 
 /// A matrix for each point: rows `row` apart, matrices `point` apart. Operands of products in bf16 are
@@ -190,9 +196,9 @@ struct WinogradKernels {
   /// Products with the filters of a panel of outputs, `width` channels of a phase.
   void (*multiply_points)(const TiledConv&, int64_t phase, const Points& in, int64_t tiles,
                           const Points& filters, int64_t width, const Points& out, NextTiles* next);
-  void (*add_products)(const Side& in_side, const Points& in, const Points& gradients, int64_t tiles, int64_t p0,
-                       int64_t p1, int64_t c0, int64_t c1, int64_t k0, int64_t k1, bool accumulate,
-                       const Points& sums, NextTiles* next);
+  void (*add_products)(const Side& in_side, const Points& in, const Points& gradients, int64_t tiles,
+                       int64_t p0, int64_t p1, int64_t c0, int64_t c1, int64_t k0, int64_t k1,
+                       bool accumulate, const Points& sums, NextTiles* next);
 };
 
 }  // namespace hebb::cpu
