@@ -52,7 +52,7 @@ class Node final : public RefCounted {
   uint32_t num_inputs_;
   bool released_ = false;
   std::unique_ptr<SavedInput[]> inputs_;
-  UpTo4<SavedOutput> outputs_;
+  Few<SavedOutput> outputs_;
 };
 
 /// Records calls whose inputs require gradients; computing is left to the interpreter below.

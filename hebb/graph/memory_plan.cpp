@@ -24,7 +24,8 @@ bool may_overwrite(const Graph& g, const Node& n, size_t i, size_t input) {
   const TensorSpec &from = g.values[n.inputs[input]], &to = g.values[n.outputs[i]];
   // Elementwise ops read an element before they write the same one.
   if (n.op->elementwise >= 0) return from.shape == to.shape && from.dtype == to.dtype;
-  return n.op->overwrites[i] == static_cast<int>(input);
+  if (n.op->overwrites_last) return input == n.inputs.size() - n.outputs.size() + i;
+  return i < n.op->overwrites.size() && n.op->overwrites[i] == static_cast<int>(input);
 }
 
 // Whether a node reads the memory of one of its inputs as another value, too.
@@ -125,7 +126,8 @@ std::vector<int> plan_in_place(const Graph& g, const MemoryPlan& memory) {
     if (s.after != s.before) read_later[memory.places[s.after].root] = true;
   for (auto n = g.nodes.rbegin(); n != g.nodes.rend(); ++n) {
     const auto& takes = n->op->overwrites;
-    const bool updates = std::any_of(takes.begin(), takes.end(), [](int input) { return input >= 0; });
+    const bool updates = n->op->overwrites_last ||
+                         std::any_of(takes.begin(), takes.end(), [](int input) { return input >= 0; });
     if (!updates && n->op->kind == Kind::Opaque) break;  // it may throw
     for (size_t i = 0; i < n->outputs.size(); ++i) {
       const ValueId out = n->outputs[i];

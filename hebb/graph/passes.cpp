@@ -60,7 +60,7 @@ std::span<const Pass> passes() {
                                      {"fold_linear", fold_linear},       {"pool_first", pool_first},
                                      {"channels_last", channels_last},   {"join_relu", join_relu},
                                      {"split_norms", split_norms},       {"fuse", fuse},
-                                     {"rematerialize", rematerialize}};
+                                     {"rematerialize", rematerialize},   {"join_updates", join_updates}};
   return kPasses;
 }
 

@@ -41,6 +41,9 @@ void fuse(Graph& graph);
 /// Runs a fused program again where its large result would wait long for its next reader, as activations wait
 /// for the way back, and its input is kept anyway: less memory for one more pass over it.
 void rematerialize(Graph& graph);
+/// Makes one update of those of small parameters that share their options: many calls less. They then wait
+/// for the last of their gradients.
+void join_updates(Graph& graph);
 
 /// A pass and the name by which HEBB_DISABLE_PASS switches it off.
 struct Pass {

@@ -36,34 +36,41 @@ enum class Gradient : uint8_t {
 /// What shape rules are given: each input's spec.
 using SpecPtrs = std::span<const TensorSpec* const>;
 
-/// Up to 4 values, inline.
+/// A few values: up to 4 lie inline, more of them in memory of their own.
 template <class T>
-class UpTo4 {
+class Few {
  public:
-  UpTo4() = default;
-  UpTo4(T a) : n_(1) { v_[0] = std::move(a); }
-  UpTo4(std::initializer_list<T> list) {
+  Few() = default;
+  Few(T a) : n_(1) { v_[0] = std::move(a); }
+  Few(std::initializer_list<T> list) {
     for (const T& x : list) push_back(x);
   }
-  /// Appends; there must be fewer than 4.
-  void push_back(T x) { v_[n_++] = std::move(x); }
+  /// Appends.
+  void push_back(T x) {
+    if (n_ == kInline) more_.assign(std::move_iterator(v_), std::move_iterator(v_ + n_));
+    if (n_ < kInline) v_[n_] = std::move(x);
+    else more_.push_back(std::move(x));
+    ++n_;
+  }
   int size() const { return n_; }
-  T& operator[](int i) { return v_[i]; }
-  const T& operator[](int i) const { return v_[i]; }
-  T* begin() { return v_; }
-  T* end() { return v_ + n_; }
-  const T* begin() const { return v_; }
-  const T* end() const { return v_ + n_; }
-  operator std::span<const T>() const { return {v_, static_cast<size_t>(n_)}; }
+  T& operator[](int i) { return begin()[i]; }
+  const T& operator[](int i) const { return begin()[i]; }
+  T* begin() { return n_ > kInline ? more_.data() : v_; }
+  T* end() { return begin() + n_; }
+  const T* begin() const { return n_ > kInline ? more_.data() : v_; }
+  const T* end() const { return begin() + n_; }
+  operator std::span<const T>() const { return {begin(), static_cast<size_t>(n_)}; }
 
  private:
-  T v_[4];
+  static constexpr int kInline = 4;
+  T v_[kInline];
   int n_ = 0;
+  std::vector<T> more_;  // all of them, where they are more
 };
 /// Specs of an op's outputs.
-using Specs = UpTo4<TensorSpec>;
-/// An op's results, at most 4.
-using Outputs = UpTo4<Tensor>;
+using Specs = Few<TensorSpec>;
+/// An op's results.
+using Outputs = Few<Tensor>;
 
 /// Where a view starts and how it strides.
 struct ViewSpec {
@@ -153,6 +160,8 @@ struct OpDef {
   /// For each output, the input whose memory it may take over when nothing else needs that (the kernel reads
   /// an element before it writes the same one); -1: none.
   std::array<int8_t, 4> overwrites = {-1, -1, -1, -1};
+  /// The same of any number of outputs, each of which takes over one of the last inputs, in their order.
+  bool overwrites_last = false;
 
   /// Whether its kernels take inputs whose rows lie apart, see rows_lie_apart().
   bool takes_rows = false;

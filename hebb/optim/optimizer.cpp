@@ -33,10 +33,10 @@ class OpenValues {
   }
   /// Takes over what was written.
   void commit() {
-    if (!copy_.defined()) return target_->impl()->storage->touch();
-    if (output_)
+    if (output_ && copy_.defined())
       hebb::detail::copy_values(copy_.spec(), copy_.raw_data(), target_->spec(), target_->raw_data());
-    else target_->assign_(copy_);
+    else if (copy_.defined()) target_->assign_(copy_);
+    else if (!output_) target_->impl()->storage->touch();  // (of an output the plan knows)
   }
 
  private:
@@ -61,40 +61,44 @@ class OpenValues {
 // What updates of parameters of this type are computed in.
 DType update_type(DType t) { return t == f64 ? f64 : f32; }
 
-// The first slot among an update op's inputs.
-constexpr size_t kFirstSlot = 4;
-
 }  // namespace
 
 namespace detail {
 
 Specs update_specs(SpecPtrs inputs, const Attrs&) {
-  Specs out{TensorSpec(inputs[0]->shape, inputs[0]->dtype)};
-  for (size_t i = kFirstSlot; i < inputs.size(); ++i)
-    out.push_back(TensorSpec(inputs[i]->shape, inputs[i]->dtype));
+  // The first count, the only kind of input that is i64, is the second value of the first parameter.
+  const auto count =
+      std::find_if(inputs.begin(), inputs.end(), [](const TensorSpec* s) { return s->dtype == i64; });
+  Specs out;
+  for (auto s = count - 1; s != inputs.end(); ++s) out.push_back(TensorSpec((*s)->shape, (*s)->dtype));
   return out;
 }
 
-void run_update_op(const ReferenceArgs& args, const Slots& slots,
-                   const std::function<void(const Update&)>& update) {
-  const DType type = update_type(args.inputs[0].dtype());
-  const Tensor grad = hebb::detail::dense(args.inputs[1], type);
-  Update u{.type = type,
-           .n = args.inputs[0].numel(),
-           .count = *args.inputs[3].data<int64_t>() + 1,
-           .grad = grad.raw_data()};
+void run_updates(const ReferenceArgs& args, const Slots& slots,
+                 const std::function<void(const Update&)>& update) {
+  const size_t outputs = args.outputs.size(), params = args.inputs.size() - outputs - 1,
+               each = outputs / params;
   std::array<std::optional<OpenValues>, 1 + Update::kMaxSlots> open;
-  u.value = open[0].emplace(OpenValues::of_output(args.outputs[0], args.inputs[0], type)).values();
-  size_t k = 0;
-  for (size_t s = 0; s < slots.size(); ++s) {
-    if (!slots[s].used) continue;
-    const Tensor& before = args.inputs[kFirstSlot + k];
-    ++k;
-    u.slots[s] = open[k].emplace(OpenValues::of_output(args.outputs[k], before, type)).values();
+  for (size_t p = 0; p < params; ++p) {
+    const std::span<const Tensor> before = args.inputs.subspan(1 + params + p * each, each);
+    const std::span<Tensor> now = args.outputs.subspan(p * each, each);
+    const DType type = update_type(before[0].dtype());
+    const Tensor grad = hebb::detail::dense(args.inputs[1 + p], type);
+    Update u{.type = type,
+             .n = before[0].numel(),
+             .count = *before[1].data<int64_t>() + 1,
+             .grad = grad.raw_data()};
+    u.value = open[0].emplace(OpenValues::of_output(now[0], before[0], type)).values();
+    size_t k = 1;
+    for (size_t s = 0; s < slots.size(); ++s) {
+      if (!slots[s].used) continue;
+      u.slots[s] = open[k].emplace(OpenValues::of_output(now[k + 1], before[k + 1], type)).values();
+      ++k;
+    }
+    update(u);
+    for (size_t i = 0; i < k; ++i) open[i]->commit();
+    *static_cast<int64_t*>(now[1].raw_data()) = u.count;
   }
-  update(u);
-  for (auto& o : open)
-    if (o) o->commit();
 }
 
 }  // namespace detail
@@ -176,13 +180,13 @@ void Optimizer::step_traced(Param& p, const Tensor& grad) {
              "optimizer}})",
              name_);
   const Slots all = slots(p.group);
-  std::vector<Tensor> inputs{p.value, grad, numbers_[p.group], p.step};
+  std::vector<Tensor> inputs{numbers_[p.group], grad, p.value, p.step};
   for (size_t s = 0; s < all.size(); ++s)
     if (all[s].used) inputs.push_back(p.slots[s]);
   const Outputs now = apply(update_op(), {}, inputs);
-  p.step.assign_(p.step + 1);
   p.value.assign_(now[0]);
-  int next = 1;
+  p.step.assign_(now[1]);
+  int next = 2;
   for (size_t s = 0; s < all.size(); ++s)
     if (all[s].used) p.slots[s].assign_(now[next++]);
 }

@@ -156,11 +156,12 @@ class Optimizer {
 
 namespace detail {
 
-// An update as an op. Inputs: values, gradient, the group's numbers (f64, as number_fields orders them), the
-// count of updates before (i64), the slots in use. Outputs: new values, new slots.
+// Updates as an op, of parameters that share their options. Inputs: the group's numbers (f64, as
+// number_fields orders them), the gradient of each parameter, and of each its values, the count of updates
+// before (i64) and the slots in use. Outputs: what these become.
 Specs update_specs(SpecPtrs inputs, const Attrs&);
-void run_update_op(const ReferenceArgs& args, const Slots& slots,
-                   const std::function<void(const Update&)>& update);
+void run_updates(const ReferenceArgs& args, const Slots& slots,
+                 const std::function<void(const Update&)>& update);
 
 }  // namespace detail
 
@@ -194,18 +195,18 @@ class OptimizerOf : public Optimizer {
   void update(size_t group, const Update& u) const final { D::update_by(options_[group], u); }
   const OpDef& update_op() const final {
     static const OpDef op{.name = D::kUpdate,
-                          .doc = "One update of an optimizer.",
+                          .doc = "One update of parameters by an optimizer.",
                           .infer = detail::update_specs,
                           .reference =
                               [](const ReferenceArgs& args) {
                                 thread_local O options;
                                 thread_local const auto fields = options.option_fields();
-                                detail::set_numbers(fields, args.inputs[2].data<double>());
-                                detail::run_update_op(args, D::slots_of(options),
-                                                      [&](const Update& u) { D::update_by(options, u); });
+                                detail::set_numbers(fields, args.inputs[0].data<double>());
+                                detail::run_updates(args, D::slots_of(options),
+                                                    [&](const Update& u) { D::update_by(options, u); });
                               },
                           .gradient = Gradient::None,
-                          .overwrites = {0, 4, 5, 6}};
+                          .overwrites_last = true};
     return op;
   }
   std::vector<OptionField> option_fields(size_t group) const final {

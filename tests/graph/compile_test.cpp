@@ -30,7 +30,7 @@ struct PassesOff {
 constexpr const char* kAllPasses =
     "fold_constants,simplify,share_common,drop_dead,fold_linear,pool_first,channels_last,join_relu,split_"
     "norms,"
-    "fuse,rematerialize";
+    "fuse,rematerialize,join_updates";
 
 // "" if both hold the same bits.
 std::string differ(const Tensors& got, const Tensors& want) {
