@@ -29,6 +29,9 @@ void pool_first(Graph& graph);
 /// gain more than turning costs. Sums run in another order: results differ by rounding.
 void channels_last(Graph& graph);
 
+/// Lets convolutions of few channels pool their own outputs where max pooling by 2x2 windows alone reads
+/// them: what is between them never reaches memory.
+void join_pool(Graph& graph);
 /// Lets convolutions [N, H, W, C] and linear layers rectify their own sums where ReLU alone reads them: one
 /// pass over memory less.
 void join_relu(Graph& graph);

@@ -28,9 +28,8 @@ struct PassesOff {
   ~PassesOff() { ::unsetenv("HEBB_DISABLE_PASS"); }
 };
 constexpr const char* kAllPasses =
-    "fold_constants,simplify,share_common,drop_dead,fold_linear,pool_first,channels_last,join_relu,split_"
-    "norms,"
-    "fuse,rematerialize,join_updates";
+    "fold_constants,simplify,share_common,drop_dead,fold_linear,pool_first,channels_last,join_pool,join_relu,"
+    "split_norms,fuse,rematerialize,join_updates";
 
 // "" if both hold the same bits.
 std::string differ(const Tensors& got, const Tensors& want) {

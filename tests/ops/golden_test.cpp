@@ -25,6 +25,8 @@ const std::map<std::string_view, std::string_view> kWithoutGolden{
     {"fused", "the ops that it is made of have golden values"},
     {"linear_relu", "as fused"},
     {"conv2d_relu_nhwc", "as fused"},
+    {"conv2d_max_pool2d", "as fused"},
+    {"conv2d_max_pool2d_values", "as fused"},
     {"batch_norm_moments", "a part of batch_norm"},
     {"batch_norm_scale", "a part of batch_norm"},
     {"batch_norm_grad_factors", "a part of batch_norm's gradient"},

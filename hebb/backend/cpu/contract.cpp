@@ -2,6 +2,7 @@
 #include "hebb/backend/cpu/conv.h"
 #include "hebb/backend/cpu/gemm.h"
 #include "hebb/backend/cpu/kernels.h"
+#include "hebb/backend/cpu/narrow_conv.h"
 #include "hebb/backend/cpu/steady.h"
 #include "hebb/core/parallel.h"
 #include "hebb/op/autocast.h"
@@ -105,6 +106,20 @@ Kernel prepare_conv(const Attrs& attrs, SpecPtrs in, SpecPtrs out) {
     };
   });
 }
+/// Only of narrow convolutions; others are not joined with what follows them.
+template <bool places>
+Kernel prepare_conv_pool(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
+  const OpDef& conv = ops::conv2d;
+  const TensorSpec sums = conv.infer(in, attrs)[0];
+  const ConvShape s = conv_shape(attrs.as<Conv2dAttrs>(), in[0]->shape, in[1]->shape, sums.shape);
+  if (in[0]->dtype != f32 || !is_narrow(s)) return {};
+  const bool bias = in.size() == 3;
+  return [=](ExecContext&, const void* const* x, void* const* y) {
+    narrow_forward_pooled(s, static_cast<const float*>(x[0]), static_cast<const float*>(x[1]),
+                          bias ? static_cast<const float*>(x[2]) : nullptr, static_cast<float*>(y[0]),
+                          places ? static_cast<int64_t*>(y[1]) : nullptr);
+  };
+}
 Kernel prepare_conv_input_grad(const Attrs& attrs, SpecPtrs in, SpecPtrs out) {
   const ConvShape s = conv_shape(attrs.as<Conv2dAttrs>(), out[0]->shape, in[1]->shape, in[0]->shape);
   return for_float(in[0]->dtype, [&]<class T>(T) -> Kernel {
@@ -131,6 +146,8 @@ std::vector<KernelEntry> contract_kernels() {
           {&ops::linear_relu, prepare_linear<true>},
           {&ops::matmul, prepare_matmul},
           {&ops::conv2d, prepare_conv},
+          {&ops::conv2d_max_pool2d, prepare_conv_pool<true>},
+          {&ops::conv2d_max_pool2d_values, prepare_conv_pool<false>},
           {&ops::conv2d_input_grad, prepare_conv_input_grad},
           {&ops::conv2d_weight_grad, prepare_conv_weight_grad}};
 }

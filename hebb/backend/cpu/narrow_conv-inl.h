@@ -15,6 +15,7 @@ namespace hebb::cpu {
 namespace HWY_NAMESPACE {
 
 constexpr int64_t kImages = kLanes<float>;  // in a block
+constexpr int64_t kMostPooled = 16;         // windows whose places are turned at once
 
 /// A channel of a block of images, in rows of `width` with zeros left and right, as far as the kernel
 /// reaches.
@@ -98,10 +99,65 @@ inline NarrowTileFn narrow_tile_kernel(int64_t channels, int64_t places) {
   return kernels[channels - 1][places - 1];
 }
 
+/// Whole numbers, the bits of lanes, as lines of `out`.
+void lanes_to_places(const float* lanes, int64_t n, int64_t lines, int64_t* out, int64_t stride) {
+  constexpr int64_t L = kImages;
+  const Tag<float> d;
+  alignas(64) int32_t line[L];
+  for (int64_t p = 0; p < n; p += L) {
+    const int64_t count = std::min(L, n - p);
+    Vec<float> v[L];
+    HEBB_UNROLL for (int64_t i = 0; i < L; ++i) {
+      v[i] = i < count ? hn::LoadU(d, lanes + (p + i) * L) : hn::Zero(d);
+    }
+    transpose_square<float>(v);
+    for (int64_t i = 0; i < lines; ++i) {
+      const hn::RebindToSigned<Tag<float>> di;
+      hn::Store(hn::BitCast(di, v[i]), di, line);
+      for (int64_t k = 0; k < count; ++k) out[i * stride + p + k] = line[k];
+    }
+  }
+}
+
+/// `rows` rows of outputs of channel k from row `first` on, an even one, as lanes, which are lost.
+void store_rows(const ConvShape& s, const NarrowOutputs& out, float* lanes, int64_t first, int64_t rows,
+                int64_t images, int64_t k) {
+  const int64_t plane = out.plane(s), stride = s.out_channels * plane;
+  if (!out.pooled)
+    return lanes_to_lines(lanes, rows * s.out_w, images, out.y + k * plane + first * s.out_w, stride);
+  const Tag<float> d;
+  const hn::RebindToSigned<Tag<float>> di;
+  const int64_t width = s.out_w / 2, pooled = rows / 2 * width, begin = k * plane + first / 2 * width;
+  // A window is read before its value is written where one was that came before it.
+  alignas(64) float at_lanes[kMostPooled * kImages];
+  for (int64_t r = 0; r < rows / 2; ++r) {
+    for (int64_t w0 = 0; w0 < width; w0 += kMostPooled) {
+      const int64_t count = std::min(kMostPooled, width - w0);
+      for (int64_t i = 0; i < count; ++i) {
+        const int64_t corner = 2 * r * s.out_w + 2 * (w0 + i);
+        Vec<float> best = hn::LoadU(d, lanes + corner * kImages);
+        auto at = hn::Set(di, static_cast<int32_t>(first * s.out_w + corner));
+        for (const int64_t step : {int64_t{1}, s.out_w, s.out_w + 1}) {
+          const Vec<float> v = hn::LoadU(d, lanes + (corner + step) * kImages);
+          const auto wins = hn::Or(hn::Gt(v, best), hn::IsNaN(v));
+          best = hn::IfThenElse(wins, v, best);
+          at = hn::IfThenElse(hn::RebindMask(di, wins),
+                              hn::Set(di, static_cast<int32_t>(first * s.out_w + corner + step)), at);
+        }
+        hn::StoreU(best, d, lanes + (r * width + w0 + i) * kImages);
+        hn::Store(hn::BitCast(d, at), d, at_lanes + i * kImages);
+      }
+      if (out.places) lanes_to_places(at_lanes, count, images, out.places + begin + r * width + w0, stride);
+    }
+  }
+  lanes_to_lines(lanes, pooled, images, out.y + begin, stride);
+}
+
 /// Output channels [k0, k1) of a block of images, from its planes.
 void forward_block(const ConvShape& s, const NarrowSizes& z, const float* planes, const float* w,
-                   const float* bias, int64_t k0, int64_t k1, int64_t images, float* rows_of_y, float* y) {
-  const int64_t depth = s.in_channels * s.kernel_h * s.kernel_w, pixels = s.out_h * s.out_w;
+                   const float* bias, int64_t k0, int64_t k1, int64_t images, float* rows_of_y,
+                   const NarrowOutputs& outputs) {
+  const int64_t depth = s.in_channels * s.kernel_h * s.kernel_w;
   const EqualPieces channel_pieces(k1 - k0, kTileChannels);
   for (int64_t h0 = 0; h0 < s.out_h; h0 += z.rows_at_once) {
     const int64_t h1 = std::min(s.out_h, h0 + z.rows_at_once), plane = (h1 - h0) * s.out_w;
@@ -134,10 +190,8 @@ void forward_block(const ConvShape& s, const NarrowSizes& z, const float* planes
           narrow_tile_kernel(count, n)(tile, out, plane * kImages);
         }
       }
-      for (int64_t i = 0; i < count; ++i) {
-        lanes_to_lines(rows_of_y + i * plane * kImages, plane, images, y + (k + i) * pixels + h0 * s.out_w,
-                       s.out_channels * pixels);
-      }
+      for (int64_t i = 0; i < count; ++i)
+        store_rows(s, outputs, rows_of_y + i * plane * kImages, h0, h1 - h0, images, k + i);
     }
   }
 }

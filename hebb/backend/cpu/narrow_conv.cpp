@@ -21,7 +21,21 @@ struct NarrowSizes {
   int64_t rows_at_once;  ///< rows of outputs that are computed before they are turned back
   explicit NarrowSizes(const ConvShape& s)
       : width((s.out_w - 1) * s.stride_w + (s.kernel_w - 1) * s.dilation_w + 1),
-        rows_at_once(std::max<int64_t>(1, 128 / s.out_w)) {}
+        rows_at_once(std::max<int64_t>(2, 128 / s.out_w / 2 * 2)) {}  // even, for pooling
+};
+
+/// Where outputs go: as they are, or the largest of each window of 2x2, and where those stood.
+struct NarrowOutputs {
+  float* y;
+  int64_t* places = nullptr;  // or null
+  bool pooled = false;
+
+  int64_t plane(const ConvShape& s) const { return pooled ? s.out_h / 2 * (s.out_w / 2) : s.out_h * s.out_w; }
+  /// Those of images from `image` on.
+  NarrowOutputs from(const ConvShape& s, int64_t image) const {
+    const int64_t before = image * s.out_channels * plane(s);
+    return {y + before, places ? places + before : nullptr, pooled};
+  }
 };
 
 constexpr int kTileChannels = 6;  // of outputs that are computed side by side
@@ -60,7 +74,7 @@ struct NarrowKernels {
   void (*spread_planes)(const ConvShape&, const NarrowSizes&, const float* x, int64_t images, float* out);
   void (*forward_block)(const ConvShape&, const NarrowSizes&, const float* planes, const float* w,
                         const float* bias, int64_t k0, int64_t k1, int64_t images, float* rows_of_y,
-                        float* y);
+                        const NarrowOutputs& out);
   void (*spread_gradients)(const ConvShape&, const float* gy, int64_t k0, int64_t k1, int64_t images,
                            float* out);
   void (*weight_sums)(const ConvShape&, const NarrowSizes&, const float* planes, const float* gradients,
@@ -73,7 +87,7 @@ struct NarrowKernels {
                            int64_t rows, float* plane, float* out, int64_t stride);
   void (*forward_points)(const ConvShape&, const RowTiles&, const float* v, int64_t v_stride, const float* u,
                          const float* bias, int64_t k0, int64_t k1, int64_t images, float* sums,
-                         float* rows_of_y, float* y);
+                         float* rows_of_y, const NarrowOutputs& out);
   void (*point_sums)(const ConvShape&, const RowTiles&, const float* v, int64_t v_stride, int64_t v_rows,
                      const float* gradients, int64_t channels, bool add, float* points, float* sums,
                      int64_t sums_stride);
@@ -120,7 +134,8 @@ void each_block(const ConvShape& s, int64_t images_each, F fn) {
 
 constexpr int64_t kPointBytes = 768 << 10;  // of a block of images at the points
 
-void row_winograd_forward(const ConvShape& s, const float* x, const float* w, const float* bias, float* y) {
+void row_winograd_forward(const ConvShape& s, const float* x, const float* w, const float* bias,
+                          const NarrowOutputs& out) {
   const NarrowKernels kernel = HWY_DYNAMIC_DISPATCH(narrow_kernels)();
   const RowTiles t(s);
   const int64_t rows = s.out_channels * s.in_channels * s.kernel_h;
@@ -137,8 +152,7 @@ void row_winograd_forward(const ConvShape& s, const float* x, const float* w, co
     kernel.points_of_images(s, t, x + first * s.in_channels * s.in_h * s.in_w, images, 0, s.in_h,
                             v + kPoints * stride, v, stride);
     kernel.forward_points(s, t, v, stride, u, bias, k0, k1, images, sums,
-                          scratch<float>(ScratchUse::kConvPixels, turned),
-                          y + first * s.out_channels * s.out_h * s.out_w);
+                          scratch<float>(ScratchUse::kConvPixels, turned), out.from(s, first));
   });
 }
 
@@ -162,8 +176,11 @@ bool is_narrow(const ConvShape& s) {
          s.in_channels * s.in_h * NarrowSizes(s).width * most <= kPlaneBytes;
 }
 
-void narrow_forward(const ConvShape& s, const float* x, const float* w, const float* bias, float* y) {
-  if (is_row_winograd(s)) return row_winograd_forward(s, x, w, bias, y);
+namespace {
+
+void forward(const ConvShape& s, const float* x, const float* w, const float* bias,
+             const NarrowOutputs& out) {
+  if (is_row_winograd(s)) return row_winograd_forward(s, x, w, bias, out);
   const NarrowKernels kernel = HWY_DYNAMIC_DISPATCH(narrow_kernels)();
   const NarrowSizes z(s);
   each_block(s, kernel.images, [&](int64_t first, int64_t images, int64_t k0, int64_t k1) {
@@ -171,9 +188,18 @@ void narrow_forward(const ConvShape& s, const float* x, const float* w, const fl
     float* rows =
         scratch<float>(ScratchUse::kConvPixels, kTileChannels * z.rows_at_once * s.out_w * kernel.images);
     kernel.spread_planes(s, z, x + first * s.in_channels * s.in_h * s.in_w, images, planes);
-    kernel.forward_block(s, z, planes, w, bias, k0, k1, images, rows,
-                         y + first * s.out_channels * s.out_h * s.out_w);
+    kernel.forward_block(s, z, planes, w, bias, k0, k1, images, rows, out.from(s, first));
   });
+}
+
+}  // namespace
+
+void narrow_forward(const ConvShape& s, const float* x, const float* w, const float* bias, float* y) {
+  forward(s, x, w, bias, {y});
+}
+void narrow_forward_pooled(const ConvShape& s, const float* x, const float* w, const float* bias, float* y,
+                           int64_t* places) {
+  forward(s, x, w, bias, {y, places, true});
 }
 
 bool is_narrow_input_grad(const ConvShape& s) {

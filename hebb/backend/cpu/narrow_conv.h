@@ -15,6 +15,11 @@ bool is_narrow(const ConvShape& shape);
 bool is_row_winograd(const ConvShape& shape);
 /// As conv2d_forward and conv2d_weight_grad, for narrow shapes.
 void narrow_forward(const ConvShape& shape, const float* x, const float* w, const float* bias, float* y);
+/// The largest outputs of 2x2 windows side by side, [batch, out_channels, out_h / 2, out_w / 2], and, unless
+/// `places` is null, where in its plane each stood. Of equal ones the first counts, and NaN over all, the
+/// last of several.
+void narrow_forward_pooled(const ConvShape& shape, const float* x, const float* w, const float* bias,
+                           float* y, int64_t* places);
 void narrow_weight_grad(const ConvShape& shape, const float* gy, const float* x, float* gw);
 
 /// Whether the input gradient runs faster here: strides of 1 only.

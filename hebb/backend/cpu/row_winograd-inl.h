@@ -166,9 +166,9 @@ void points_of_images(const ConvShape& s, const RowTiles& t, const float* x, int
 /// channels of t.rows_at_once rows.
 void forward_points(const ConvShape& s, const RowTiles& t, const float* v, int64_t v_stride, const float* u,
                     const float* bias, int64_t k0, int64_t k1, int64_t images, float* sums, float* rows_of_y,
-                    float* y) {
+                    const NarrowOutputs& y) {
   const Tag<float> d;
-  const int64_t depth = s.in_channels * s.kernel_h, pixels = s.out_h * s.out_w, row = t.count * kImages;
+  const int64_t depth = s.in_channels * s.kernel_h, row = t.count * kImages;
   const int64_t turned_rows = NarrowSizes(s).rows_at_once;
   const EqualPieces channel_pieces(k1 - k0, kTileChannels);
   for (int64_t first = 0; first < s.out_h; first += turned_rows) {
@@ -221,10 +221,8 @@ void forward_points(const ConvShape& s, const RowTiles& t, const float* v, int64
           }
         });
       }
-      for (int64_t i = 0; i < count; ++i) {
-        lanes_to_lines(rows_of_y + i * next_plane, plane, images, y + (k + i) * pixels + first * s.out_w,
-                       s.out_channels * pixels);
-      }
+      for (int64_t i = 0; i < count; ++i)
+        store_rows(s, y, rows_of_y + i * next_plane, first, end - first, images, k + i);
     }
   }
 }
