@@ -196,6 +196,38 @@ TYPED_TEST(GemmTest, MatchesTheTripleLoopForLargeSizes) {
   });
 }
 
+// Results of 16 MiB and more are written past the caches: to the same bits as their parts, which are not.
+TEST(Gemm, LargeResultsHaveTheBitsOfTheirParts) {
+  constexpr int64_t kRows = 4100, kColumns = 1040, kDepth = 33;
+  std::mt19937 rng(5);
+  const Matrix<float> a(kRows, kDepth, 0, rng), b(kDepth, kColumns, 0, rng);
+  const std::vector<float> bias(kColumns, 0.25f);
+  struct Line {
+    alignas(64) float v[16];
+  };
+  std::vector<Line> whole(kRows * kColumns / 16), part(whole.size());
+  Gemm<float> g{.m = kRows,
+                .n = kColumns,
+                .k = kDepth,
+                .a = a.data.data(),
+                .lda = kDepth,
+                .b = b.data.data(),
+                .ldb = kColumns,
+                .c = whole[0].v,
+                .ldc = kColumns,
+                .col_bias = bias.data(),
+                .relu = true};
+  gemm(g);
+  for (g.m = kRows / 2; g.a < a.data.data() + a.data.size(); g.a += g.m * kDepth) {
+    g.c = part[0].v + (g.a - a.data.data()) / kDepth * kColumns;
+    gemm(g);
+  }
+  EXPECT_EQ(std::memcmp(whole[0].v, part[0].v, whole.size() * sizeof(Line)), 0);
+  double sum = 0.25;
+  for (int64_t k = 0; k < kDepth; ++k) sum += static_cast<double>(a.at(4099, k)) * b.at(k, 1039);
+  EXPECT_NEAR(whole.back().v[15], std::max(0.0, sum), 1e-5);
+}
+
 TEST(Gemm, FactorsRoundedToBf16) {
   if (!multiplies_bf16()) GTEST_SKIP() << "this processor has no products of bf16 (AVX512-BF16)";
   // Odd sums, tails of vectors and of tiles, several blocks of k.

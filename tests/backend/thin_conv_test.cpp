@@ -50,6 +50,33 @@ TEST(ThinConv, KernelsStridesAndPaddings) {
   });
 }
 
+// Outputs of 16 MiB and more are written past the caches: to the same bits as those of single images, which
+// are not.
+TEST(ThinConv, LargeOutputsHaveTheBitsOfSingleImages) {
+  ConvShape s = shape_of({.batch = 2,
+                          .in_channels = 1,
+                          .in_h = 513,
+                          .in_w = 256,
+                          .out_channels = 16,
+                          .kernel_h = 2,
+                          .kernel_w = 1});
+  s.channels_last = true;
+  ASSERT_TRUE(is_thin(s));
+  std::mt19937 rng(3);
+  const auto x = random_values<float>(s.batch * s.in_h * s.in_w, rng), w = random_values<float>(32, rng);
+  struct Line {
+    alignas(64) float v[16];
+  };
+  std::vector<Line> whole(static_cast<size_t>(s.batch * s.out_h * s.out_w)), single(whole.size());
+  last_forward(s, x.data(), w.data(), nullptr, whole[0].v);
+  s.batch = 1;
+  for (int64_t i = 0; i < 2; ++i)
+    last_forward(s, x.data() + i * s.in_h * s.in_w, w.data(), nullptr,
+                 single[static_cast<size_t>(i * s.out_h * s.out_w)].v);
+  EXPECT_EQ(std::memcmp(whole[0].v, single[0].v, whole.size() * sizeof(Line)), 0);
+  EXPECT_FLOAT_EQ(whole.back().v[15], x[x.size() - 257] * w[30] + x.back() * w[31]);
+}
+
 TEST(ThinConv, TakesNoOtherShapes) {
   const Options fits{.in_channels = 3, .out_channels = 32};
   EXPECT_TRUE(is_thin(shape_of(fits)));

@@ -154,7 +154,17 @@ struct TileEnd {
   const T* row_bias = nullptr;  // one value a row of the tile
   const T* col_bias = nullptr;  // one value a column
   bool relu = false;
+  bool stream = false;  // write past the caches: C is aligned to 64 bytes, and so are its rows
 };
+
+/// Whether `elements` results at c, in rows of `ldc`, are written past the caches: no cache would hold them
+/// until they are read, and vectors are whole lines.
+template <class T>
+HWY_INLINE bool streams(const T* c, int64_t elements, int64_t ldc) {
+  constexpr int64_t kStreamedBytes = 16 << 20;
+  return kLanes<T> * sizeof(T) == 64 && elements * static_cast<int64_t>(sizeof(T)) >= kStreamedBytes &&
+         reinterpret_cast<uintptr_t>(c) % 64 == 0 && static_cast<uint64_t>(ldc) * sizeof(T) % 64 == 0;
+}
 
 /// Rows of a tile one vector wide: enough sums to overlap the latency of multiply-adds.
 constexpr int kMaxNarrowRows = 2 * kMaxTileRows < 12 ? 2 * kMaxTileRows : 12;
@@ -252,7 +262,11 @@ void multiply_tile(int64_t depth, const T* HWY_RESTRICT a, int64_t a_stride, con
       HEBB_UNROLL for (int j = 0; j < Vectors; ++j) sum[i][j] = hn::Max(hn::Zero(d), sum[i][j]);
     }
   }
-  if (full) {
+  if (full && end.stream) {
+    HEBB_UNROLL for (int i = 0; i < Rows; ++i) {
+      HEBB_UNROLL for (int j = 0; j < Vectors; ++j) hn::Stream(sum[i][j], d, c + i * ldc + j * L);
+    }
+  } else if (full) {
     HEBB_UNROLL for (int i = 0; i < Rows; ++i) {
       HEBB_UNROLL for (int j = 0; j < Vectors; ++j) hn::StoreU(sum[i][j], d, c + i * ldc + j * L);
     }

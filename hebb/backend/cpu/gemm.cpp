@@ -4,6 +4,8 @@
 // cut depends on k alone, so an element has the same bits whatever tile, thread or path computes it.
 #include "hebb/backend/cpu/gemm.h"
 
+#include <hwy/cache_control.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <new>
@@ -159,12 +161,14 @@ class BlockedProduct {
     large_a_ = !g.a_rows && g.m * g.k * static_cast<int64_t>(sizeof(T)) >= kLarge;
     large_b_ = !g.b_rows && !g.b_packed && g.n * g.k * static_cast<int64_t>(sizeof(T)) >= kLarge;
     large_c_ = g.m * g.n * static_cast<int64_t>(sizeof(T)) >= 8 * kLarge;
+    streamed_ = streams(g.c, g.m * g.n, g.ldc);
   }
 
   void run() {
     for (int64_t j = n0_; j < n1_; j += kBlockColumns) {
       for (int64_t block = 0; block < depths_.count; ++block) run_columns(j, block);
     }
+    if (streamed_) hwy::FlushStream();
   }
 
  private:
@@ -204,7 +208,8 @@ class BlockedProduct {
     }
     const bool last_block = block == depths_.count - 1;
     end_.accumulate = g_.accumulate || block > 0;
-    end_.fetch_c = end_.accumulate || large_c_;
+    end_.stream = !end_.accumulate && last_block && streamed_;
+    end_.fetch_c = !end_.stream && (end_.accumulate || large_c_);
     end_.relu = last_block && g_.relu;
     col_bias_ = last_block ? g_.col_bias : nullptr;
     row_bias_ = last_block ? g_.row_bias : nullptr;
@@ -313,7 +318,7 @@ class BlockedProduct {
   const int64_t m0_, m1_, n0_, n1_;
   const DepthBlocks<F> depths_;
   const RowBlocks row_blocks_;
-  bool pack_a_, pack_b_, large_a_, large_b_, large_c_;
+  bool pack_a_, pack_b_, large_a_, large_b_, large_c_, streamed_;
   int64_t tile_rows_;
   ALayout layout_;
   // Of the columns and the block of k at hand; depth_ counts words.

@@ -1,6 +1,9 @@
 #include "hebb/backend/cpu/thin_conv.h"
 
+#include <hwy/cache_control.h>
+
 #include <algorithm>
+#include <cstring>
 
 #include "hebb/backend/cpu/gemm.h"
 #include "hebb/backend/cpu/pieces.h"
@@ -19,18 +22,31 @@ struct Band {
         taps(s.kernel_w * column),
         size((s.out_w - 1) * step + taps) {}
   void fill(const ConvShape& s, const float* image, int64_t out_row, float* band) const {
-    const int64_t width = size / column, c = s.in_channels;
+    switch (s.in_channels) {
+      case 1: return fill_of<1>(s, image, out_row, band);
+      case 2: return fill_of<2>(s, image, out_row, band);
+      case 3: return fill_of<3>(s, image, out_row, band);
+      default: return fill_of<4>(s, image, out_row, band);
+    }
+  }
+
+ private:
+  template <int Channels>  // so that a pixel is a move or two
+  void fill_of(const ConvShape& s, const float* image, int64_t out_row, float* band) const {
+    static constexpr float kZeros[Channels] = {};
+    const auto put = [](float* to, const float* from) { std::memcpy(to, from, sizeof(kZeros)); };
+    const int64_t width = size / column;
     const int64_t begin = std::clamp<int64_t>(s.pad_left, 0, width);
     const int64_t end = std::clamp<int64_t>(s.pad_left + s.in_w, begin, width);
     for (int64_t r = 0; r < s.kernel_h; ++r) {
       const int64_t row = out_row * s.stride_h - s.pad_top + r * s.dilation_h;
       const bool inside = row >= 0 && row < s.in_h;
-      float* to = band + r * c;
-      for (int64_t w = 0; w < width; ++w, to += column) {
-        const bool here = inside && w >= begin && w < end;
-        const float* from = here ? image + (row * s.in_w + w - s.pad_left) * c : nullptr;
-        for (int64_t i = 0; i < c; ++i) to[i] = here ? from[i] : 0.0f;
-      }
+      const int64_t b = inside ? begin : width, e = inside ? end : width;
+      const float* from = image + (row * s.in_w + b - s.pad_left) * Channels;
+      float* to = band + r * Channels;
+      for (int64_t w = 0; w < b; ++w, to += column) put(to, kZeros);
+      for (int64_t w = b; w < e; ++w, to += column, from += Channels) put(to, from);
+      for (int64_t w = e; w < width; ++w, to += column) put(to, kZeros);
     }
   }
 };
@@ -65,10 +81,12 @@ void forward_row(const ConvShape& s, const Band& band, const float* in, const fl
                  const float* bias, float* y) {
   const int64_t outs = s.out_channels;
   const EqualPieces pixels(s.out_w, kMaxTileRows);
+  const bool streamed = streams(y, s.batch * s.out_h * s.out_w * outs, outs);
   for (int64_t k = 0; k < outs; k += kWide) {
     TileEnd<float> end;
     end.col_bias = bias ? bias + k : nullptr;
     end.relu = s.relu;
+    end.stream = streamed;
     for (int64_t p = 0; p < pixels.count; ++p) {
       const int64_t w = pixels.begin(p);
       tile_kernel<float>(ALayout::kRows, pixels.size(p), outs - k < kWide ? 1 : 2)(
@@ -76,6 +94,7 @@ void forward_row(const ConvShape& s, const Band& band, const float* in, const fl
           end);
     }
   }
+  if (streamed) hwy::FlushStream();
 }
 
 /// What a row of gradients of outputs adds to those of the filters, or begins them with.
