@@ -98,19 +98,33 @@ HWY_INLINE void for_each_strip(int64_t j, int64_t columns, F strip) {
   }
 }
 
-// Rows too short for vectors of their own: a lane each, elements gathered in order. As every lane does the
-// same, the bits do not depend on how rows are grouped.
+// Few elements are folded as four partial results in turn, which do not wait for one another: next(i) is
+// element i as it is joined.
+constexpr int kInTurn = 4;
+template <class T, Fold fold, class D, class F>
+HWY_INLINE hn::Vec<D> fold_in_turn(D d, int64_t n, F next) {
+  hn::Vec<D> part[kInTurn];
+  for (int k = 0; k < kInTurn; ++k) part[k] = hn::Set(d, start<fold, T>());
+  int64_t i = 0;
+  for (; i + kInTurn <= n; i += kInTurn)
+    for (int k = 0; k < kInTurn; ++k) part[k] = join<fold>(part[k], next(i + k));
+  for (int k = 0; i < n; ++k, ++i) part[k] = join<fold>(part[k], next(i));
+  return join<fold>(join<fold>(part[0], part[2]), join<fold>(part[1], part[3]));
+}
+
+// Rows too short for vectors of their own: a lane each, elements gathered. As every lane does the same, the
+// bits do not depend on how rows are grouped.
 template <class T, Fold fold>
 void short_rows(const T* x, int64_t stride, int64_t n, int64_t count, const T* shift, T* out) {
   for_each_strip<T, kMostLanes<T>>(0, count, [=](auto d, int64_t r) HWY_ATTR {
     const hn::RebindToSigned<decltype(d)> di;
     using I = hn::TFromD<decltype(di)>;
     const auto index = hn::Mul(hn::Iota(di, 0), hn::Set(di, static_cast<I>(stride)));
-    auto part = hn::Set(d, start<fold, T>());
-    const auto shifts = fold == Fold::SumExp ? hn::LoadU(d, shift + r) : part;
-    for (int64_t i = 0; i < n; ++i)
-      part = join<fold>(part, mapped<fold>(d, hn::GatherIndex(d, x + r * stride + i, index), shifts));
-    hn::StoreU(part, d, out + r);
+    const auto shifts = fold == Fold::SumExp ? hn::LoadU(d, shift + r) : hn::Zero(d);
+    const auto element = [=](int64_t i) HWY_ATTR {
+      return mapped<fold>(d, hn::GatherIndex(d, x + r * stride + i, index), shifts);
+    };
+    hn::StoreU(fold_in_turn<T, fold>(d, n, element), d, out + r);
   });
 }
 
@@ -135,7 +149,15 @@ HWY_INLINE void column_strip(D d, const T* x, const int64_t* offsets, int64_t ro
 // Memory is read along the rows, 8 of them side by side: partial results wait in `out`, which is short.
 template <class T, Fold fold>
 void columns_of(const T* x, const int64_t* offsets, int64_t rows, int64_t columns, const T* shift, T* out) {
-  constexpr int64_t kSide = 8, kLanes = kMostLanes<T>;
+  constexpr int64_t kSide = 8, kLanes = kMostLanes<T>, kFewColumns = 16;
+  if (columns < kFewColumns) {
+    return for_each_strip<T, kMostLanes<T>>(0, columns, [=](auto d, int64_t j) HWY_ATTR {
+      const auto shifts = fold == Fold::SumExp ? hn::LoadU(d, shift + j) : hn::Zero(d);
+      const auto element = [=](int64_t r)
+                               HWY_ATTR { return mapped<fold>(d, hn::LoadU(d, x + offsets[r] + j), shifts); };
+      hn::StoreU(fold_in_turn<T, fold>(d, rows, element), d, out + j);
+    });
+  }
   const int64_t whole = columns >= 4 * kLanes ? columns / kLanes * kLanes : 0;
   const hn::ScalableTag<T> d;
   for (int64_t r = 0; r < rows && whole > 0; r += kSide) {

@@ -10,11 +10,12 @@ namespace hebb::cpu {
 enum class Fold : uint8_t { Sum, Prod, Max, Min, SumExp };
 
 /// out[r] = fold of the n elements from x + r * stride, for `count` rows. Element i joins partial result
-/// i mod 64 (f32; 32 for f64), and those are joined pairwise; rows shorter than that are folded in order.
+/// i mod 64 (f32; 32 for f64), in rows shorter than that i mod 4, and those are joined pairwise.
 template <class T>
 void fold_rows(Fold fold, const T* x, int64_t stride, int64_t n, int64_t count, const T* shift, T* out);
 
-/// out[j] = fold over r of x[offsets[r] + j], in order, for `columns` columns; shift[j] is that of a column.
+/// out[j] = fold over r of x[offsets[r] + j], in order, of fewer than 16 columns as of short rows, for
+/// `columns` columns; shift[j] is that of a column.
 template <class T>
 void fold_columns(Fold fold, const T* x, const int64_t* offsets, int64_t rows, int64_t columns,
                   const T* shift, T* out);

@@ -73,11 +73,12 @@ Kernel prepare_embedding(const Attrs&, SpecPtrs in, SpecPtrs) {
   return select_kernel<1, 0>("embedding", DimSplit(in[1]->shape, 0), in);
 }
 
-// A thread takes some of the slices that are added to, and looks through all indices for them.
+// A thread takes some of the slices that are added to, copies them, and looks through all indices for them.
 template <class T, class I>
-void add_slices(const DimSplit& d, const I* index, int64_t count, const T* src, T* y) {
-  const int64_t work = count * d.inner / std::max<int64_t>(1, d.n);  // for each slice, on average
+void add_slices(const DimSplit& d, const T* x, const I* index, int64_t count, const T* src, T* y) {
+  const int64_t work = d.inner + count * d.inner / std::max<int64_t>(1, d.n);  // for each slice, on average
   parallel_for(d.outer * d.n, grain(work), [&](int64_t b, int64_t e) {
+    std::copy(x + b * d.inner, x + e * d.inner, y + b * d.inner);
     for (int64_t o = b / d.n; o * d.n < e; ++o) {
       const int64_t first = std::max<int64_t>(b - o * d.n, 0), last = std::min(e - o * d.n, d.n);
       for (int64_t i = 0; i < count; ++i) {
@@ -97,9 +98,9 @@ Kernel prepare_index_add(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
     return with_index_type(type, [&]<class I>(I) -> Kernel {
       return [=](ExecContext&, const void* const* x, void* const* y) {
         detail::check_indices("index_add", x[1], type, count, d.n);
-        std::memcpy(y[0], x[0], static_cast<size_t>(d.outer * d.n * d.inner) * sizeof(T));
         if (d.outer * d.n == 0) return;
-        add_slices(d, static_cast<const I*>(x[1]), count, static_cast<const T*>(x[2]), static_cast<T*>(y[0]));
+        add_slices(d, static_cast<const T*>(x[0]), static_cast<const I*>(x[1]), count,
+                   static_cast<const T*>(x[2]), static_cast<T*>(y[0]));
       };
     });
   });
