@@ -79,5 +79,66 @@ TEST(JoinRelu, RectifiesSumsWhereReluAloneReadsThem) {
   EXPECT_EQ(count(g, "relu"), 1u);
 }
 
+// Products in place and gathered, Winograd of both strides with tiles that hang over; whatever comes first of
+// the two that are added; not a number among them; to the same bits.
+TEST(JoinRelu, ConvolutionsAddWhatIsAddedToThem) {
+  manual_seed(4);
+  struct Case {
+    Shape x, w;
+    int64_t stride, pad;
+  };
+  const Case cases[] = {{{2, 9, 7, 40}, {33, 40, 1, 1}, 1, 0},   {{2, 12, 11, 24}, {20, 24, 3, 3}, 1, 1},
+                        {{2, 13, 12, 24}, {20, 24, 3, 3}, 2, 1}, {{4, 18, 17, 16}, {32, 16, 3, 3}, 2, 1},
+                        {{1, 6, 5, 3}, {16, 3, 3, 3}, 1, 1},     {{1, 2, 2, 8}, {8, 8, 1, 1}, 1, 0}};
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.x.str());
+    const Conv2dAttrs attrs{.stride = {c.stride, c.stride}, .padding = {c.pad, c.pad, c.pad, c.pad}};
+    const Tensor x = randn(c.x), w = randn(c.w), bias = randn({c.w[0]});
+    Tensor other = randn(apply1(ops::conv2d_nhwc, attrs, {x, w, bias}).shape());
+    other.mutable_data<float>()[11] = NAN;
+    for (const bool first : {false, true}) {
+      const Tensors arguments{x, w, bias, other};
+      Graph g = traced(
+          [&](Args a) -> Tensors {
+            const Tensor sums = apply1(ops::conv2d_nhwc, attrs, {a[0], a[1], a[2]}), more = neg(a[3]);
+            return {relu(first ? sums + more : more + sums)};
+          },
+          arguments);
+      Graph joined = g;
+      join_relu(joined);
+      verify(joined, "join_relu");
+      EXPECT_EQ(count(joined, "conv2d_add_relu_nhwc"), 1u);
+      EXPECT_EQ(count(joined, "relu") + count(joined, "add"), 0u);
+      const std::vector<float> want = Plan(g).run(arguments)[0].to_vector<float>(),
+                               got = Plan(joined).run(arguments)[0].to_vector<float>();
+      EXPECT_TRUE(std::equal(got.begin(), got.end(), want.begin(), want.end(),
+                             [](float a, float b) { return a == b || (std::isnan(a) && std::isnan(b)); }));
+      EXPECT_TRUE(std::isnan(got[11]));
+      EXPECT_GT(std::count(got.begin(), got.end(), 0.0f), 0);
+    }
+  }
+}
+
+TEST(JoinRelu, LeavesAdditionsAloneWhoseSumsOthersRead) {
+  const Conv2dAttrs attrs{};
+  const Tensors arguments{ones({1, 2, 2, 8}), ones({8, 8, 1, 1}), ones({8})};
+  const auto conv = [&](Args a) { return apply1(ops::conv2d_nhwc, attrs, {a[0], a[1], a[2]}); };
+  const Function others[] = {[&](Args a) -> Tensors {
+                               const Tensor sums = conv(a);
+                               return {relu(sums + a[0]), sums};
+                             },
+                             [&](Args a) -> Tensors {
+                               const Tensor both = conv(a) + a[0];
+                               return {relu(both), both};
+                             },
+                             [&](Args a) -> Tensors { return {relu(conv(a) + a[2])}; }};
+  for (const Function& fn : others) {
+    Graph g = traced(fn, arguments);
+    const std::string before = g.str();
+    join_relu(g);
+    EXPECT_EQ(g.str(), before);
+  }
+}
+
 }  // namespace
 }  // namespace hebb::graph

@@ -5,6 +5,7 @@
 #include "hebb/backend/cpu/conv.h"
 #include "hebb/backend/cpu/kernel_support.h"
 #include "hebb/backend/cpu/steady.h"
+#include "hebb/backend/cpu/thin_conv.h"
 #include "hebb/core/check.h"
 #include "hebb/core/parallel.h"
 #include "hebb/ops/channels_last.h"
@@ -91,18 +92,24 @@ bool served(const Conv2dAttrs& a, SpecPtrs in, SpecPtrs out) {
          out[0]->shape.numel() > 0;
 }
 
-template <bool relu>
+/// What follows a convolution's sums.
+enum class Then { nothing, relu, add_relu };
+
+template <Then then>
 Kernel prepare_conv(const Attrs& attrs, SpecPtrs in, SpecPtrs out) {
+  constexpr bool kAdds = then == Then::add_relu;
   const auto& a = attrs.as<Conv2dAttrs>();
   if (!served(a, in, out)) return {};
   ConvShape s = conv_shape(a, in[0]->shape, in[1]->shape, out[0]->shape);
-  s.relu = relu;
-  return [s, bias = in.size() == 3, kept = std::array<Steady<float>, 2>()](
+  s.relu = then != Then::nothing;
+  if (kAdds && is_thin(s)) return {};
+  return [s, bias = in.size() >= 3, kept = std::array<Steady<float>, 2>()](
              ExecContext& context, const void* const* x, void* const* y) {
     const float* const w = floats(x[1]);
     const float* const filters = kept[exact_conv() ? 1 : 0].of(
         context, 1, [&] { return last_filters_size(s); }, [&](float* to) { last_filters(s, w, to); });
-    last_forward(s, floats(x[0]), w, bias ? floats(x[2]) : nullptr, floats(y[0]), filters);
+    last_forward(s, floats(x[0]), w, bias ? floats(x[2]) : nullptr, floats(y[0]), filters,
+                 kAdds ? floats(x[3]) : nullptr);
   };
 }
 Kernel prepare_conv_input_grad(const Attrs& attrs, SpecPtrs in, SpecPtrs out) {
@@ -257,8 +264,9 @@ Kernel prepare_avg_pool2d_grad(const Attrs& attrs, SpecPtrs in, SpecPtrs out) {
 std::vector<KernelEntry> nhwc_kernels() {
   return {{&ops::nchw_to_nhwc, prepare_to_nhwc},
           {&ops::nhwc_to_nchw, prepare_to_nchw},
-          {&ops::conv2d_nhwc, prepare_conv<false>},
-          {&ops::conv2d_relu_nhwc, prepare_conv<true>},
+          {&ops::conv2d_nhwc, prepare_conv<Then::nothing>},
+          {&ops::conv2d_relu_nhwc, prepare_conv<Then::relu>},
+          {&ops::conv2d_add_relu_nhwc, prepare_conv<Then::add_relu>},
           {&ops::conv2d_input_grad_nhwc, prepare_conv_input_grad},
           {&ops::conv2d_weight_grad_nhwc, prepare_conv_weight_grad},
           {&ops::max_pool2d_nhwc, prepare_max_pool2d},

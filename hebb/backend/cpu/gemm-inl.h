@@ -153,6 +153,7 @@ struct TileEnd {
   bool fetch_c = false;         // C is likely in no near cache: fetch it while the sum runs
   const T* row_bias = nullptr;  // one value a row of the tile
   const T* col_bias = nullptr;  // one value a column
+  const T* residual = nullptr;  // as C
   bool relu = false;
   bool stream = false;  // write past the caches: C is aligned to 64 bytes, and so are its rows
 };
@@ -216,6 +217,11 @@ void multiply_tile(int64_t depth, const T* HWY_RESTRICT a, int64_t a_stride, con
       HEBB_UNROLL for (int j = 0; j < Vectors; ++j) __builtin_prefetch(c + i * ldc + j * L, 1);
     }
   }
+  if (end.residual) {
+    HEBB_UNROLL for (int i = 0; i < Rows; ++i) {
+      HEBB_UNROLL for (int j = 0; j < Vectors; ++j) __builtin_prefetch(end.residual + i * ldc + j * L);
+    }
+  }
   [[maybe_unused]] const auto last_mask = hn::FirstN(d, static_cast<size_t>(last));
   TileRows<T, Rows, Layout> rows(a, a_stride);
   for (int64_t k = 0; k < depth; ++k) {
@@ -255,6 +261,14 @@ void multiply_tile(int64_t depth, const T* HWY_RESTRICT a, int64_t a_stride, con
     HEBB_UNROLL for (int i = 0; i < Rows; ++i) {
       const Vec<T> bias = hn::Set(d, end.row_bias[i]);
       HEBB_UNROLL for (int j = 0; j < Vectors; ++j) sum[i][j] = hn::Add(sum[i][j], bias);
+    }
+  }
+  if (end.residual) {
+    HEBB_UNROLL for (int i = 0; i < Rows; ++i) {
+      HEBB_UNROLL for (int j = 0; j < Vectors; ++j) {
+        const T* p = end.residual + i * ldc + j * L;
+        sum[i][j] = hn::Add(sum[i][j], full || j < Vectors - 1 ? hn::LoadU(d, p) : load_first(p, last));
+      }
     }
   }
   if (end.relu) {  // (of the two that Max is given, not a number is the second: it passes)

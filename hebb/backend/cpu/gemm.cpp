@@ -213,6 +213,7 @@ class BlockedProduct {
     end_.relu = last_block && g_.relu;
     col_bias_ = last_block ? g_.col_bias : nullptr;
     row_bias_ = last_block ? g_.row_bias : nullptr;
+    residual_ = last_block ? g_.residual : nullptr;
     for (int64_t i = 0; i < row_blocks_.count; ++i) run_rows(i, block);
   }
 
@@ -282,6 +283,7 @@ class BlockedProduct {
     TileEnd<T> end = end_;
     if (col_bias_) end.col_bias = col_bias_ + j0_ + j;
     if (row_bias_) end.row_bias = row_bias_ + i;
+    if (residual_) end.residual = residual_ + i * g_.ldc + j0_ + j;
     const int64_t b_stride = pack_b_ ? shape.vectors * kLanes<T> : g_.ldb;
     tile_kernel<T, F>(layout_, rows, shape.vectors)(depth_, a, a_stride, b_ + panel * b_panel_stride_,
                                                     b_stride, g_.c + i * g_.ldc + j0_ + j, g_.ldc, shape.last,
@@ -324,7 +326,7 @@ class BlockedProduct {
   // Of the columns and the block of k at hand; depth_ counts words.
   int64_t j0_, columns_, panels_, k0_, elements_, depth_, b_panel_stride_;
   const T* b_;
-  const T *row_bias_, *col_bias_;
+  const T *row_bias_, *col_bias_, *residual_;
   TileEnd<T> end_;
   Prefetcher next_a_, next_b_;
 };
@@ -537,7 +539,8 @@ void pack_b_whole<double>(const Gemm<double>& g, double* out) {
 template <class T>
 void gemm_serial(const Gemm<T>& g) {
   if (g.m <= 0 || g.n <= 0) return;
-  if (multiplications(g) <= kSmallProduct && !g.a_rows && !g.b_rows && !g.b_packed) return multiply_small(g);
+  const bool plain = !g.a_rows && !g.b_rows && !g.b_packed && !g.residual;
+  if (plain && multiplications(g) <= kSmallProduct) return multiply_small(g);
   multiply_range(g, 0, g.m, 0, g.n);
 }
 

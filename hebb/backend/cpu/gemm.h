@@ -39,7 +39,8 @@ struct Gemm {
   bool accumulate = false;
   const T* row_bias = nullptr;  // m values
   const T* col_bias = nullptr;  // n values
-  bool relu = false;            // rectify what comes out
+  const T* residual = nullptr;  // added to what comes out, in rows as those of C
+  bool relu = false;            // rectify what comes out, at last
   /// In place of `a` or `b`: rows [m, k] or [k, n] that are gathered while they are packed. Not with trans_a,
   /// trans_b.
   const PixelRows<T>* a_rows = nullptr;

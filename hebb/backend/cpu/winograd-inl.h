@@ -53,11 +53,11 @@ HWY_INLINE void square(const float* from, int64_t from_row, int64_t from_column,
 }
 
 /// The way back: a tile's products, rows of points `points_row` apart and points `point`, to its 4 x 4
-/// outputs, to which the bias is added; none is less than the floor. Streamed ones are written past the
-/// caches, whole lines at a time.
+/// outputs, to which the bias is added, and the residual, which lies as they do, unless it is null; none is
+/// less than the floor. Streamed ones are written past the caches, whole lines at a time.
 template <class Down, class Across, bool Streamed>
-HWY_INLINE void outputs_of_tile(const float* from, int64_t points_row, int64_t point, V bias, V floor,
-                                float* to, int64_t row, int64_t pixel) {
+HWY_INLINE void outputs_of_tile(const float* from, int64_t points_row, int64_t point, V bias,
+                                const float* residual, V floor, float* to, int64_t row, int64_t pixel) {
   V lines[4][Across::kIn];
   HEBB_UNROLL for (int j = 0; j < Across::kIn; ++j) {
     V in[Down::kIn], out[4];
@@ -71,7 +71,9 @@ HWY_INLINE void outputs_of_tile(const float* from, int64_t points_row, int64_t p
     float* const line = pinned(to + i * row);
     Across::apply(lines[i], out);
     HEBB_UNROLL for (int j = 0; j < 4; ++j) {
-      const V y = hn::Max(floor, hn::Add(out[j], bias));
+      V y = hn::Add(out[j], bias);
+      if (residual) y = hn::Add(y, load(residual + i * row + j * pixel));
+      y = hn::Max(floor, y);
       if constexpr (Streamed) hn::Stream(y, Tag<float>(), line + j * pixel);
       else store(y, line + j * pixel);
     }
@@ -224,7 +226,8 @@ void points_to_images(const TiledConv& conv, const ImageLayout& l, const Points&
   const bool streamed = kChannels == 16 && l.channels % kChannels == 0 &&
                         g.tiles / (g.rows * g.columns) * l.image >= kStreamedOutputs &&
                         reinterpret_cast<uintptr_t>(y) % 64 == 0;
-  const V floor = hn::Set(Tag<float>(), conv.relu ? 0.0f : -std::numeric_limits<float>::infinity());
+  const V lowest = hn::Set(Tag<float>(), -std::numeric_limits<float>::infinity());
+  const V floor = conv.relu ? hn::Zero(Tag<float>()) : lowest;
   int64_t tile = first;
   for_each_run(g, first, end, [&](int64_t image, int64_t row, int64_t column, int64_t count) HWY_ATTR {
     const int64_t width = 4 * count, pixels = std::min(width, l.w - 4 * column);
@@ -233,27 +236,32 @@ void points_to_images(const TiledConv& conv, const ImageLayout& l, const Points&
       const int64_t channels = std::min(kChannels, k1 - k);
       const V add = bias ? load_first(bias + k, channels) : hn::Zero(Tag<float>());
       const bool in_place = l.channel == 1 && channels == kChannels && rows == 4 && pixels == width;
-      float* out = y + image * l.image + l.offset + k * l.channel + 4 * row * l.row + 4 * column * l.pixel;
+      int64_t at = image * l.image + l.offset + k * l.channel + 4 * row * l.row + 4 * column * l.pixel;
+      const float* const residual = conv.residual ? conv.residual + at : nullptr;
       for (int64_t i = 0; i < count; ++i) {
         const float* const points = from.at(0, tile - first + i) + (k - k0);
+        const float* const here = residual ? residual + 4 * i * l.pixel : nullptr;
+        float* const out = y + at + 4 * i * l.pixel;
         if (!in_place)
-          outputs_of_tile<Down, Across, false>(points, points_row, from.point, add, floor,
+          outputs_of_tile<Down, Across, false>(points, points_row, from.point, add, nullptr, lowest,
                                                strip + 4 * i * kChannels, width * kChannels, kChannels);
         else if (streamed)
-          outputs_of_tile<Down, Across, true>(points, points_row, from.point, add, floor,
-                                              out + 4 * i * l.pixel, l.row, l.pixel);
+          outputs_of_tile<Down, Across, true>(points, points_row, from.point, add, here, floor, out, l.row,
+                                              l.pixel);
         else
-          outputs_of_tile<Down, Across, false>(points, points_row, from.point, add, floor,
-                                               out + 4 * i * l.pixel, l.row, l.pixel);
+          outputs_of_tile<Down, Across, false>(points, points_row, from.point, add, here, floor, out, l.row,
+                                               l.pixel);
       }
-      for (int64_t r = 0; r < rows && !in_place; ++r, out += l.row) {
-        const float* const line = strip + r * width * kChannels;
-        if (l.channel == 1) {
-          for (int64_t i = 0; i < pixels; ++i)
-            store_first(load(line + i * kChannels), out + i * l.pixel, channels);
-        } else {
-          lanes_to_lines(line, pixels, channels, out, l.channel);
+      for (int64_t r = 0; r < rows && !in_place; ++r, at += l.row) {
+        float* const line = strip + r * width * kChannels;
+        for (int64_t i = 0; i < pixels; ++i) {
+          V v = load(line + i * kChannels);
+          if (residual) v = hn::Add(v, load_first(conv.residual + at + i * l.pixel, channels));
+          v = hn::Max(floor, v);
+          if (l.channel == 1) store_first(v, y + at + i * l.pixel, channels);
+          else store(v, line + i * kChannels);
         }
+        if (l.channel != 1) lanes_to_lines(line, pixels, channels, y + at, l.channel);
       }
     }
     tile += count;

@@ -356,9 +356,11 @@ void winograd_filters(const ConvShape& s, const float* w, float* out) {
 }
 
 void winograd_forward(const ConvShape& s, const float* x, const float* w, const float* bias, float* y,
-                      const float* filters) {
-  forward(kernels(false), forward_of(s), x, {w, s.in_channels, s.out_channels, false},
-          const_cast<float*>(filters), bias, y);
+                      const float* filters, const float* residual) {
+  TiledConv conv = forward_of(s);
+  conv.residual = residual;
+  forward(kernels(false), conv, x, {w, s.in_channels, s.out_channels, false}, const_cast<float*>(filters),
+          bias, y);
 }
 
 void winograd_input_grad(const ConvShape& s, const float* gy, const float* w, float* gx) {
