@@ -32,8 +32,8 @@ void channels_last(Graph& graph);
 /// Lets convolutions of few channels pool their own outputs where max pooling by 2x2 windows alone reads
 /// them: what is between them never reaches memory.
 void join_pool(Graph& graph);
-/// Lets convolutions [N, H, W, C] and linear layers rectify their own sums where ReLU alone reads them: one
-/// pass over memory less.
+/// Lets convolutions [N, H, W, C] and linear layers rectify their own sums where ReLU alone reads them, and
+/// convolutions add what an addition and ReLU behind them add: one pass over memory less, or two.
 void join_relu(Graph& graph);
 /// Takes batch normalisation of rows [N, C] and its gradient apart: sums, small vectors and fused programs,
 /// which can join what stands before and after them.
