@@ -136,41 +136,59 @@ void check(const char* direction, const Expected<T>& expected, F kernel, double 
   }
 }
 
-/// All directions. With `bf16` operands are rounded, whose error the tolerance allows.
+/// Operands of all directions of a convolution, [N, C, H, W], and what is expected of them. With `bf16`
+/// operands are rounded, whose error the tolerance allows.
+template <class T>
+struct Problem {
+  double tolerance;
+  std::vector<T> x, w, gy, bias;
+  Expected<T> y, gx, gw;  // y without the bias
+
+  Problem(const ConvShape& s, uint32_t seed) : Problem(s, std::mt19937(seed)) {}
+  void add_bias(const ConvShape& s) {
+    const int64_t pixels = s.out_h * s.out_w;
+    for (int64_t i = 0; i < static_cast<int64_t>(gy.size()); ++i)
+      y.add(i, bias[static_cast<size_t>(i / pixels % s.out_channels)]);
+  }
+
+ private:
+  Problem(const ConvShape& s, std::mt19937 rng)
+      : tolerance(s.bf16 ? 0x1p-6 : kTolerance<T>),
+        x(random_values<T>(s.batch * s.in_channels * s.in_h * s.in_w, rng)),
+        w(random_values<T>(s.out_channels * (s.in_channels / s.groups) * s.kernel_h * s.kernel_w, rng)),
+        gy(random_values<T>(s.batch * s.out_channels * s.out_h * s.out_w, rng)),
+        bias(random_values<T>(s.out_channels, rng)),
+        y(gy.size()),
+        gx(x.size()),
+        gw(w.size()) {
+    for_each_product(s, [&](int64_t ix, int64_t iw, int64_t iy) {
+      const Wide<T> xv = x[static_cast<size_t>(ix)], wv = w[static_cast<size_t>(iw)],
+                    gv = gy[static_cast<size_t>(iy)];
+      y.add(iy, xv * wv);
+      gx.add(ix, gv * wv);
+      gw.add(iw, gv * xv);
+    });
+  }
+};
+
+/// All directions.
 template <class T>
 void check_all(const Options& options, bool bf16 = false) {
   ConvShape s = shape_of(options);
   s.bf16 = bf16;
-  const double tolerance = bf16 ? 0x1p-6 : kTolerance<T>;
   SCOPED_TRACE(name(s));
-  std::mt19937 rng(7);
-  const auto x = random_values<T>(s.batch * s.in_channels * s.in_h * s.in_w, rng);
-  const auto w = random_values<T>(s.out_channels * (s.in_channels / s.groups) * s.kernel_h * s.kernel_w, rng);
-  const auto gy = random_values<T>(s.batch * s.out_channels * s.out_h * s.out_w, rng);
-  const auto bias = random_values<T>(s.out_channels, rng);
-  Expected<T> y(gy.size()), gx(x.size()), gw(w.size());
-  for_each_product(s, [&](int64_t ix, int64_t iw, int64_t iy) {
-    const Wide<T> xv = x[static_cast<size_t>(ix)], wv = w[static_cast<size_t>(iw)],
-                  gv = gy[static_cast<size_t>(iy)];
-    y.add(iy, xv * wv);
-    gx.add(ix, gv * wv);
-    gw.add(iw, gv * xv);
-  });
-  if (bf16) y.level(), gx.level(), gw.level();
+  Problem<T> p(s, 7);
+  const T *const x = p.x.data(), *const w = p.w.data(), *const gy = p.gy.data();
+  if (bf16) p.y.level(), p.gx.level(), p.gw.level();
   check<T>(
-      "forward", y, [&](T* out) { conv2d_forward<T>(s, x.data(), w.data(), nullptr, out); }, tolerance);
-  const int64_t pixels = s.out_h * s.out_w;
-  for (size_t i = 0; i < gy.size(); ++i) {
-    const int64_t channel = static_cast<int64_t>(i) / pixels % s.out_channels;
-    y.add(static_cast<int64_t>(i), bias[static_cast<size_t>(channel)]);
-  }
+      "forward", p.y, [&](T* out) { conv2d_forward<T>(s, x, w, nullptr, out); }, p.tolerance);
+  p.add_bias(s);
   check<T>(
-      "forward with bias", y, [&](T* out) { conv2d_forward(s, x.data(), w.data(), bias.data(), out); },
-      tolerance);
+      "forward with bias", p.y, [&](T* out) { conv2d_forward(s, x, w, p.bias.data(), out); }, p.tolerance);
   check<T>(
-      "input gradient", gx, [&](T* out) { conv2d_input_grad(s, gy.data(), w.data(), out); }, tolerance);
+      "input gradient", p.gx, [&](T* out) { conv2d_input_grad(s, gy, w, out); }, p.tolerance);
   check<T>(
-      "weight gradient", gw, [&](T* out) { conv2d_weight_grad(s, gy.data(), x.data(), out); }, tolerance);
+      "weight gradient", p.gw, [&](T* out) { conv2d_weight_grad(s, gy, x, out); }, p.tolerance);
 }
 
 /// [n][channels][pixels] as [n][pixels][channels].
@@ -189,50 +207,32 @@ std::vector<T> channels_last(const std::vector<T>& x, int64_t n, int64_t channel
 inline void check_last(const Options& options, bool bf16 = false) {
   ConvShape s = shape_of(options);
   s.bf16 = bf16;
-  const double tolerance = bf16 ? 0x1p-6 : kTolerance<float>;
   SCOPED_TRACE(name(s));
-  std::mt19937 rng(11);
-  const auto x = random_values<float>(s.batch * s.in_channels * s.in_h * s.in_w, rng);
-  const auto w = random_values<float>(s.out_channels * s.in_channels * s.kernel_h * s.kernel_w, rng);
-  const auto gy = random_values<float>(s.batch * s.out_channels * s.out_h * s.out_w, rng);
-  const auto bias = random_values<float>(s.out_channels, rng);
-  Expected<float> y(gy.size()), gx(x.size()), gw(w.size());
-  for_each_product(s, [&](int64_t ix, int64_t iw, int64_t iy) {
-    const double xv = x[static_cast<size_t>(ix)], wv = w[static_cast<size_t>(iw)],
-                 gv = gy[static_cast<size_t>(iy)];
-    y.add(iy, xv * wv);
-    gx.add(ix, gv * wv);
-    gw.add(iw, xv * gv);
-  });
+  Problem<float> p(s, 11);
+  p.add_bias(s);
+  if (bf16) p.y.level(), p.gx.level(), p.gw.level();
   const int64_t in_pixels = s.in_h * s.in_w, pixels = s.out_h * s.out_w;
-  for (size_t i = 0; i < gy.size(); ++i)
-    y.add(static_cast<int64_t>(i),
-          bias[static_cast<size_t>(static_cast<int64_t>(i) / pixels % s.out_channels)]);
-  if (bf16) y.level(), gx.level(), gw.level();
   const auto turn = [&](Expected<float>& e, int64_t channels, int64_t of_each) {
     e.sum = channels_last(e.sum, s.batch, channels, of_each);
     e.magnitude = channels_last(e.magnitude, s.batch, channels, of_each);
   };
-  turn(y, s.out_channels, pixels);
-  turn(gx, s.in_channels, in_pixels);
-  const auto x_last = channels_last(x, s.batch, s.in_channels, in_pixels),
-             gy_last = channels_last(gy, s.batch, s.out_channels, pixels);
+  turn(p.y, s.out_channels, pixels);
+  turn(p.gx, s.in_channels, in_pixels);
+  const auto x_last = channels_last(p.x, s.batch, s.in_channels, in_pixels),
+             gy_last = channels_last(p.gy, s.batch, s.out_channels, pixels);
+  const float *const x = x_last.data(), *const w = p.w.data(), *const gy = gy_last.data();
   s.channels_last = true;
   std::vector<float> filters(static_cast<size_t>(last_filters_size(s)));
-  last_filters(s, w.data(), filters.data());
+  last_filters(s, w, filters.data());
   check<float>(
-      "forward", y, [&](float* out) { last_forward(s, x_last.data(), w.data(), bias.data(), out); },
-      tolerance);
+      "forward", p.y, [&](float* out) { last_forward(s, x, w, p.bias.data(), out); }, p.tolerance);
   check<float>(
-      "with filters made before", y,
-      [&](float* out) { last_forward(s, x_last.data(), nullptr, bias.data(), out, filters.data()); },
-      tolerance);
+      "with filters made before", p.y,
+      [&](float* out) { last_forward(s, x, nullptr, p.bias.data(), out, filters.data()); }, p.tolerance);
   check<float>(
-      "input gradient", gx, [&](float* out) { last_input_grad(s, gy_last.data(), w.data(), out); },
-      tolerance);
+      "input gradient", p.gx, [&](float* out) { last_input_grad(s, gy, w, out); }, p.tolerance);
   check<float>(
-      "weight gradient", gw, [&](float* out) { last_weight_grad(s, gy_last.data(), x_last.data(), out); },
-      tolerance);
+      "weight gradient", p.gw, [&](float* out) { last_weight_grad(s, gy, x, out); }, p.tolerance);
 }
 
 /// Direct convolutions for its lifetime.

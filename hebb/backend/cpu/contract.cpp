@@ -109,9 +109,8 @@ Kernel prepare_conv(const Attrs& attrs, SpecPtrs in, SpecPtrs out) {
 /// Only of narrow convolutions; others are not joined with what follows them.
 template <bool places>
 Kernel prepare_conv_pool(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
-  const OpDef& conv = ops::conv2d;
-  const TensorSpec sums = conv.infer(in, attrs)[0];
-  const ConvShape s = conv_shape(attrs.as<Conv2dAttrs>(), in[0]->shape, in[1]->shape, sums.shape);
+  const Shape sums = ops::conv2d.infer(in, attrs)[0].shape;
+  const ConvShape s = conv_shape(attrs.as<Conv2dAttrs>(), in[0]->shape, in[1]->shape, sums);
   if (in[0]->dtype != f32 || !is_narrow(s)) return {};
   const bool bias = in.size() == 3;
   return [=](ExecContext&, const void* const* x, void* const* y) {

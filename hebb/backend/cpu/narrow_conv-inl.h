@@ -102,17 +102,13 @@ inline NarrowTileFn narrow_tile_kernel(int64_t channels, int64_t places) {
 /// Whole numbers, the bits of lanes, as lines of `out`.
 void lanes_to_places(const float* lanes, int64_t n, int64_t lines, int64_t* out, int64_t stride) {
   constexpr int64_t L = kImages;
-  const Tag<float> d;
+  const hn::RebindToSigned<Tag<float>> di;
   alignas(64) int32_t line[L];
   for (int64_t p = 0; p < n; p += L) {
     const int64_t count = std::min(L, n - p);
     Vec<float> v[L];
-    HEBB_UNROLL for (int64_t i = 0; i < L; ++i) {
-      v[i] = i < count ? hn::LoadU(d, lanes + (p + i) * L) : hn::Zero(d);
-    }
-    transpose_square<float>(v);
+    lines_of_lanes(lanes + p * L, count, v);
     for (int64_t i = 0; i < lines; ++i) {
-      const hn::RebindToSigned<Tag<float>> di;
       hn::Store(hn::BitCast(di, v[i]), di, line);
       for (int64_t k = 0; k < count; ++k) out[i * stride + p + k] = line[k];
     }
@@ -292,14 +288,10 @@ void spread_gradients(const ConvShape& s, const float* gy, int64_t k0, int64_t k
 
 /// The sum over the images of each of n vectors.
 void sum_images(const float* sums, int64_t n, float* out) {
-  const Tag<float> d;
   for (int64_t p = 0; p < n; p += kImages) {
     const int64_t count = std::min(kImages, n - p);
     Vec<float> v[kImages];
-    HEBB_UNROLL for (int64_t i = 0; i < kImages; ++i) {
-      v[i] = i < count ? hn::LoadU(d, sums + (p + i) * kImages) : hn::Zero(d);
-    }
-    transpose_square<float>(v);
+    lines_of_lanes(sums + p * kImages, count, v);
     Vec<float> total = v[0];
     HEBB_UNROLL for (int64_t i = 1; i < kImages; ++i) total = hn::Add(total, v[i]);
     store_first(total, out + p, count);

@@ -96,6 +96,16 @@ void lines_to_lanes(const T* x, int64_t stride, int64_t lines, int64_t n, T* out
   }
 }
 
+/// The lines of up to kLanes vectors over lines, with zeros behind them.
+template <class T>
+HWY_INLINE void lines_of_lanes(const T* x, int64_t count, Vec<T> (&v)[kLanes<T>]) {
+  const Tag<T> d;
+  HEBB_UNROLL for (int64_t i = 0; i < kLanes<T>; ++i) {
+    v[i] = i < count ? hn::LoadU(d, x + i * kLanes<T>) : hn::Zero(d);
+  }
+  transpose_square<T>(v);
+}
+
 /// The way back.
 template <class T>
 void lanes_to_lines(const T* x, int64_t n, int64_t lines, T* out, int64_t stride) {
@@ -104,10 +114,7 @@ void lanes_to_lines(const T* x, int64_t n, int64_t lines, T* out, int64_t stride
   for (int64_t p = 0; p < n; p += L) {
     const int64_t count = std::min(L, n - p);
     Vec<T> v[L];
-    HEBB_UNROLL for (int64_t i = 0; i < L; ++i) {
-      v[i] = i < count ? hn::LoadU(d, x + (p + i) * L) : hn::Zero(d);
-    }
-    transpose_square<T>(v);
+    lines_of_lanes(x + p * L, count, v);
     if (count == L && lines == L) {
       HEBB_UNROLL for (int64_t i = 0; i < L; ++i) hn::StoreU(v[i], d, out + i * stride + p);
     } else {
