@@ -2,11 +2,14 @@
 // that a network does is an op; eager execution, differentiation and compilation read the same definitions.
 #pragma once
 #include <array>
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "hebb/core/tensor.h"
@@ -36,36 +39,73 @@ enum class Gradient : uint8_t {
 /// What shape rules are given: each input's spec.
 using SpecPtrs = std::span<const TensorSpec* const>;
 
-/// A few values: up to 4 lie inline, more of them in memory of their own.
+/// A few values: up to 4 lie inline and are made as they come, more of them in memory of their own.
 template <class T>
 class Few {
  public:
   Few() = default;
-  Few(T a) : n_(1) { v_[0] = std::move(a); }
+  Few(T a) { push_back(std::move(a)); }
   Few(std::initializer_list<T> list) {
     for (const T& x : list) push_back(x);
   }
+  Few(const Few& o) {
+    for (const T& x : o) push_back(x);
+  }
+  Few(Few&& o) noexcept { take(o); }
+  Few& operator=(Few o) noexcept {
+    drop();
+    take(o);
+    return *this;
+  }
+  ~Few() { drop(); }
   /// Appends.
   void push_back(T x) {
-    if (n_ == kInline) more_.assign(std::move_iterator(v_), std::move_iterator(v_ + n_));
-    if (n_ < kInline) v_[n_] = std::move(x);
-    else more_.push_back(std::move(x));
+    if (n_ == room_) grow();
+    std::construct_at(v_ + n_, std::move(x));
     ++n_;
   }
   int size() const { return n_; }
-  T& operator[](int i) { return begin()[i]; }
-  const T& operator[](int i) const { return begin()[i]; }
-  T* begin() { return n_ > kInline ? more_.data() : v_; }
-  T* end() { return begin() + n_; }
-  const T* begin() const { return n_ > kInline ? more_.data() : v_; }
-  const T* end() const { return begin() + n_; }
-  operator std::span<const T>() const { return {begin(), static_cast<size_t>(n_)}; }
+  T& operator[](int i) { return v_[i]; }
+  const T& operator[](int i) const { return v_[i]; }
+  T* begin() { return v_; }
+  T* end() { return v_ + n_; }
+  const T* begin() const { return v_; }
+  const T* end() const { return v_ + n_; }
+  operator std::span<const T>() const { return {v_, static_cast<size_t>(n_)}; }
 
  private:
   static constexpr int kInline = 4;
-  T v_[kInline];
-  int n_ = 0;
-  std::vector<T> more_;  // all of them, where they are more
+  T* inlined() { return reinterpret_cast<T*>(bytes_); }
+  void take(Few& o) {
+    n_ = std::exchange(o.n_, 0);
+    if (o.room_ > kInline) {
+      v_ = std::exchange(o.v_, o.inlined());
+      room_ = std::exchange(o.room_, kInline);
+    } else {
+      std::uninitialized_move_n(o.v_, n_, v_);
+      std::destroy_n(o.v_, n_);
+    }
+  }
+  void drop() {
+    std::destroy_n(v_, n_);
+    if (room_ > kInline) std::allocator<T>().deallocate(v_, static_cast<size_t>(room_));
+    v_ = inlined();
+    n_ = 0;
+    room_ = kInline;
+  }
+  void grow() {
+    T* more = std::allocator<T>().allocate(2 * static_cast<size_t>(room_));
+    std::uninitialized_move_n(v_, n_, more);
+    const int n = n_, room = 2 * room_;
+    drop();
+    v_ = more;
+    n_ = n;
+    room_ = room;
+  }
+
+  alignas(T) std::byte bytes_[kInline * sizeof(T)];
+  T* v_ = inlined();
+  int n_ = 0, room_ = kInline;
 };
 /// Specs of an op's outputs.
 using Specs = Few<TensorSpec>;
