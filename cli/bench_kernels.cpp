@@ -40,8 +40,9 @@ int64_t bytes_of(std::span<const Tensor> tensors) {
   return bytes;
 }
 
-Kernel kernel_of(std::function<std::vector<Tensor>(std::span<const Tensor>)> fn, std::vector<Tensor> inputs) {
-  const Compiled run = compile(std::move(fn));
+Kernel kernel_of(std::function<std::vector<Tensor>(std::span<const Tensor>)> fn, std::vector<Tensor> inputs,
+                 std::vector<CompiledState> state = {}) {
+  const Compiled run = compile(std::move(fn), std::move(state));
   const int64_t bytes = bytes_of(inputs) + bytes_of(run(inputs));
   return {run, std::move(inputs), bytes};
 }
@@ -51,6 +52,14 @@ Kernel kernel_of(const OpDef& op, const Attrs& attrs, std::vector<Tensor> inputs
     return std::vector<Tensor>(out.begin(), out.end());
   };
   return kernel_of(fn, std::move(inputs));
+}
+
+/// A product of inputs and weights. These stay from call to call, as in inference: kernels pack them once.
+Kernel kernel_of(const OpDef& op, const Attrs& attrs, const Tensor& input, const Tensor& weight) {
+  const auto fn = [&op, attrs, weight](std::span<const Tensor> in) {
+    return std::vector{apply1(op, attrs, {in[0], weight})};
+  };
+  return kernel_of(fn, {input}, {weight});
 }
 
 // So many calls at once that reading the clock and binding arguments hardly count.
@@ -109,9 +118,9 @@ Kernel kernel_of(const Product& p, int64_t batch, int direction) {
   const int64_t rows = batch * p.rows;
   const Tensor w = randn({p.out, p.in});
   const bool low = detail::rounds(w);
-  if (direction == 0) return kernel_of(ops::linear, detail::ProductAttrs{low}, {randn({rows, p.in}), w});
+  if (direction == 0) return kernel_of(ops::linear, detail::ProductAttrs{low}, randn({rows, p.in}), w);
   const Tensor g = randn({rows, p.out});
-  if (direction == 1) return kernel_of(ops::matmul, MatmulAttrs{.bf16 = low}, {g, w});
+  if (direction == 1) return kernel_of(ops::matmul, MatmulAttrs{.bf16 = low}, g, w);
   return kernel_of(ops::matmul, MatmulAttrs{.trans_a = true, .bf16 = low}, {g, randn({rows, p.in})});
 }
 
@@ -126,11 +135,10 @@ Kernel kernel_of(const Convolution& c, int64_t batch, int direction) {
   Conv2dAttrs a{.stride = {c.stride, c.stride},
                 .padding = {c.padding, c.padding, c.padding, c.padding},
                 .bf16 = detail::rounds(w)};
-  if (direction == 0) return kernel_of(last ? ops::conv2d_nhwc : ops::conv2d, a, {image(c.in, c.side), w});
+  if (direction == 0) return kernel_of(last ? ops::conv2d_nhwc : ops::conv2d, a, image(c.in, c.side), w);
   const Tensor g = image(c.out, c.out_side());
   a.size[0] = a.size[1] = direction == 1 ? c.side : c.kernel;
-  if (direction == 1)
-    return kernel_of(last ? ops::conv2d_input_grad_nhwc : ops::conv2d_input_grad, a, {g, w});
+  if (direction == 1) return kernel_of(last ? ops::conv2d_input_grad_nhwc : ops::conv2d_input_grad, a, g, w);
   return kernel_of(last ? ops::conv2d_weight_grad_nhwc : ops::conv2d_weight_grad, a,
                    {g, image(c.in, c.side)});
 }

@@ -222,8 +222,12 @@ inline void check_last(const Options& options, bool bf16 = false) {
              gy_last = channels_last(p.gy, s.batch, s.out_channels, pixels);
   const float *const x = x_last.data(), *const w = p.w.data(), *const gy = gy_last.data();
   s.channels_last = true;
-  std::vector<float> filters(static_cast<size_t>(last_filters_size(s)));
-  last_filters(s, w, filters.data());
+  const auto made_before = [&](Pass pass) {
+    std::vector<float> filters(static_cast<size_t>(last_filters_size(s, pass)));
+    last_filters(s, pass, w, filters.data());
+    return filters;
+  };
+  const auto filters = made_before(Pass::forward), turned_filters = made_before(Pass::input_grad);
   check<float>(
       "forward", p.y, [&](float* out) { last_forward(s, x, w, p.bias.data(), out); }, p.tolerance);
   check<float>(
@@ -231,6 +235,9 @@ inline void check_last(const Options& options, bool bf16 = false) {
       [&](float* out) { last_forward(s, x, nullptr, p.bias.data(), out, filters.data()); }, p.tolerance);
   check<float>(
       "input gradient", p.gx, [&](float* out) { last_input_grad(s, gy, w, out); }, p.tolerance);
+  check<float>(
+      "input gradient, with filters made before", p.gx,
+      [&](float* out) { last_input_grad(s, gy, nullptr, out, turned_filters.data()); }, p.tolerance);
   check<float>(
       "weight gradient", p.gw, [&](float* out) { last_weight_grad(s, gy, x, out); }, p.tolerance);
 }

@@ -106,12 +106,18 @@ TEST(Winograd, FiltersMayBeTransformedBefore) {
       const auto x = values(batch * 70 * 16), w = values(37 * 70 * 9);
       for (const bool bf16 : {false, true}) {
         s.bf16 = bf16;
-        std::vector<float> filters(static_cast<size_t>(winograd_filters_size(s)));
-        std::vector<float> want(static_cast<size_t>(batch * 37 * 16)), got(want.size());
-        winograd_forward(s, x.data(), w.data(), nullptr, want.data());
-        winograd_filters(s, w.data(), filters.data());
-        winograd_forward(s, x.data(), nullptr, nullptr, got.data(), filters.data());
-        EXPECT_EQ(got, want) << batch << (bf16 ? " in bf16" : "");
+        const auto filters = [&](Pass pass) {
+          std::vector<float> made(static_cast<size_t>(winograd_filters_size(s, pass)));
+          winograd_filters(s, pass, w.data(), made.data());
+          return made;
+        };
+        std::vector<float> y(static_cast<size_t>(batch * 37 * 16)), gx(x.size()), other_y(y), other_gx(gx);
+        winograd_forward(s, x.data(), w.data(), nullptr, y.data());
+        winograd_forward(s, x.data(), nullptr, nullptr, other_y.data(), filters(Pass::forward).data());
+        winograd_input_grad(s, y.data(), w.data(), gx.data());
+        winograd_input_grad(s, y.data(), nullptr, other_gx.data(), filters(Pass::input_grad).data());
+        EXPECT_EQ(other_y, y) << batch << (bf16 ? " in bf16" : "");
+        EXPECT_EQ(other_gx, gx) << batch << (bf16 ? " in bf16" : "");
       }
     }
   });

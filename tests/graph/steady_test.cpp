@@ -5,6 +5,9 @@
 #include "hebb/graph/plan.h"
 #include "hebb/graph/trace.h"
 #include "hebb/hebb.h"
+#include "hebb/op/dispatch.h"
+#include "hebb/ops/conv_attrs.h"
+#include "hebb/ops/table.h"
 #include "tests/graph/graphs.h"
 
 namespace hebb::graph {
@@ -105,6 +108,27 @@ TEST(Plan, ComputesSteadyValuesWhenTheirStateChanges) {
   EXPECT_EQ(run(), want());
   w.mutable_data<float>()[0] = 1;
   EXPECT_EQ(run(), want());
+}
+
+TEST(Plan, PacksWeightsThatStayUntilTheyChange) {
+  const NoGrad no_grad;
+  Tensor w = randn({48, 40});
+  const Conv2dAttrs attrs{.stride = {2, 2}, .size = {6, 6}};
+  Tensor filters = randn({24, 16, 2, 2});
+  const Function fn = [&](Args in) -> Tensors {
+    return {matmul(in[0], w), linear(in[1], w), apply1(ops::conv2d_input_grad_nhwc, attrs, {in[2], filters})};
+  };
+  const Compiled run = compile(fn, {w, filters});
+  for (int change = 0; change < 2; ++change) {
+    for (int call = 0; call < 2; ++call) {
+      const Tensors in{randn({64, 48}), randn({64, 40}), randn({5, 3, 3, 24})};
+      const Tensors got = run(in), want = fn(in);
+      for (size_t i = 0; i < want.size(); ++i)
+        EXPECT_EQ(got[i].to_vector<float>(), want[i].to_vector<float>()) << i << ", change " << change;
+    }
+    w.assign_(w * 2);
+    filters.mutable_data<float>()[7] += 1;
+  }
 }
 
 TEST(Plan, ElementwiseOpsWriteStateInPlaceUnlessItIsReadElsewhere) {

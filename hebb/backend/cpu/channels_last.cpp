@@ -92,6 +92,18 @@ bool served(const Conv2dAttrs& a, SpecPtrs in, SpecPtrs out) {
          out[0]->shape.numel() > 0;
 }
 
+/// Weights that stay, input 1, as either way of computing reads them.
+template <Pass pass>
+struct KeptFilters {
+  std::array<Steady<float>, 2> kept;
+
+  const float* of(const ExecContext& context, const ConvShape& s, const float* w) const {
+    return kept[exact_conv() ? 1 : 0].of(
+        context, 1, [&] { return last_filters_size(s, pass); },
+        [&](float* to) { last_filters(s, pass, w, to); });
+  }
+};
+
 /// What follows a convolution's sums.
 enum class Then { nothing, relu, add_relu };
 
@@ -103,12 +115,10 @@ Kernel prepare_conv(const Attrs& attrs, SpecPtrs in, SpecPtrs out) {
   ConvShape s = conv_shape(a, in[0]->shape, in[1]->shape, out[0]->shape);
   s.relu = then != Then::nothing;
   if (kAdds && is_thin(s)) return {};
-  return [s, bias = in.size() >= 3, kept = std::array<Steady<float>, 2>()](
+  return [s, bias = in.size() >= 3, kept = KeptFilters<Pass::forward>()](
              ExecContext& context, const void* const* x, void* const* y) {
     const float* const w = floats(x[1]);
-    const float* const filters = kept[exact_conv() ? 1 : 0].of(
-        context, 1, [&] { return last_filters_size(s); }, [&](float* to) { last_filters(s, w, to); });
-    last_forward(s, floats(x[0]), w, bias ? floats(x[2]) : nullptr, floats(y[0]), filters,
+    last_forward(s, floats(x[0]), w, bias ? floats(x[2]) : nullptr, floats(y[0]), kept.of(context, s, w),
                  kAdds ? floats(x[3]) : nullptr);
   };
 }
@@ -116,8 +126,10 @@ Kernel prepare_conv_input_grad(const Attrs& attrs, SpecPtrs in, SpecPtrs out) {
   const auto& a = attrs.as<Conv2dAttrs>();
   if (!served(a, in, out)) return {};
   const ConvShape s = conv_shape(a, out[0]->shape, in[1]->shape, in[0]->shape);
-  return [s](ExecContext&, const void* const* x, void* const* y) {
-    last_input_grad(s, floats(x[0]), floats(x[1]), floats(y[0]));
+  return [s, kept = KeptFilters<Pass::input_grad>()](ExecContext& context, const void* const* x,
+                                                     void* const* y) {
+    const float* const w = floats(x[1]);
+    last_input_grad(s, floats(x[0]), w, floats(y[0]), kept.of(context, s, w));
   };
 }
 Kernel prepare_conv_weight_grad(const Attrs& attrs, SpecPtrs in, SpecPtrs out) {

@@ -62,7 +62,8 @@ Kernel prepare_matmul(const Attrs& attrs, SpecPtrs in, SpecPtrs out) {
   });
   const int64_t lda = t.trans_a ? m : k, ldb = t.trans_b ? k : n;
   return for_float(in[0]->dtype, [&]<class T>(T) -> Kernel {
-    return [=, batch = std::move(batch)](ExecContext& context, const void* const* x, void* const* to) {
+    return [=, batch = std::move(batch), packed = Steady<T>()](ExecContext& context, const void* const* x,
+                                                               void* const* to) {
       auto matrix = [&](int64_t i) {
         return Gemm<T>{.m = m,
                        .n = n,
@@ -78,6 +79,12 @@ Kernel prepare_matmul(const Attrs& attrs, SpecPtrs in, SpecPtrs out) {
                        .bf16 = t.bf16};
       };
       const auto count = static_cast<int64_t>(batch.size());
+      if (count == 1) {
+        Gemm<T> g = matrix(0);
+        g.b_packed = packed.of(
+            context, 1, [&] { return packed_b_size<T>(n, k); }, [&](T* memory) { pack_b_whole(g, memory); });
+        return gemm<T>(g);
+      }
       if (count < 2 * context.threads) {
         for (int64_t i = 0; i < count; ++i) gemm<T>(matrix(i));
         return;

@@ -47,15 +47,20 @@ void conv2d_input_grad(const ConvShape& shape, const T* gy, const T* w, T* gx);
 template <class T>
 void conv2d_weight_grad(const ConvShape& shape, const T* gy, const T* x, T* gw);
 
-/// The same of images whose channels are last, for one group. The forward one does not read `w` where it is
-/// given `filters`, which last_filters() made of it. It adds `residual`, images as y is, before it rectifies;
-/// there must be none where is_thin() holds.
+/// What reads weights.
+enum class Pass { forward, input_grad };
+
+/// The same of images whose channels are last, for one group. Neither of the first two reads `w` where it is
+/// given `filters`, which last_filters() made of it. The forward one adds `residual`, images as y is, before
+/// it rectifies; there must be none where is_thin() holds.
 void last_forward(const ConvShape& shape, const float* x, const float* w, const float* bias, float* y,
                   const float* filters = nullptr, const float* residual = nullptr);
-void last_input_grad(const ConvShape& shape, const float* gy, const float* w, float* gx);
+void last_input_grad(const ConvShape& shape, const float* gy, const float* w, float* gx,
+                     const float* filters = nullptr);
 void last_weight_grad(const ConvShape& shape, const float* gy, const float* x, float* gw);
-/// Weights in the order in which last_forward() reads them, last_filters_size() elements.
-int64_t last_filters_size(const ConvShape& shape);
-void last_filters(const ConvShape& shape, const float* w, float* out);
+/// Weights in the order in which last_forward() or last_input_grad() reads them, last_filters_size()
+/// elements.
+int64_t last_filters_size(const ConvShape& shape, Pass pass);
+void last_filters(const ConvShape& shape, Pass pass, const float* w, float* out);
 
 }  // namespace hebb::cpu

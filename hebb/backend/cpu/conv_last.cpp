@@ -75,62 +75,146 @@ const float* weights_by_tap(const ConvShape& s, const float* w) {
   return by_tap;
 }
 
-/// Whether the windows lie side by side and cover the image: a product's row is then a window's gradient.
+/// Whether windows of several pixels lie side by side and cover the image: a product's row is then a window's
+/// gradient.
 bool is_tiling(const ConvShape& s) {
-  return s.kernel_h == s.stride_h && s.kernel_w == s.stride_w && s.dilation_h == 1 && s.dilation_w == 1 &&
-         s.pad_top == 0 && s.pad_left == 0 && s.in_h == s.out_h * s.stride_h &&
-         s.in_w == s.out_w * s.stride_w;
+  return s.kernel_h * s.kernel_w > 1 && s.kernel_h == s.stride_h && s.kernel_w == s.stride_w &&
+         s.dilation_h == 1 && s.dilation_w == 1 && s.pad_top == 0 && s.pad_left == 0 &&
+         s.in_h == s.out_h * s.stride_h && s.in_w == s.out_w * s.stride_w;
 }
 
 /// The input gradient of such a convolution: a row of windows is a product for each of its lines of pixels.
-void tiling_input_grad(const ConvShape& s, const float* gy, const float* w, float* gx) {
-  const int64_t taps = s.kernel_h * s.kernel_w, channels = s.in_channels, outs = s.out_channels;
-  const int64_t run = s.kernel_w * channels, size = packed_b_size<float>(run, outs);
-  float* const lines = scratch<float>(ScratchUse::kConvPartial, s.kernel_h * outs * run);
-  float* const packed = scratch<float>(ScratchUse::kConvPixels, s.kernel_h * size);
-  each_channel(s, taps * channels, [&](int64_t o) {
-    for (int64_t t = 0; t < taps; ++t)
-      for (int64_t c = 0; c < channels; ++c)
-        lines[(t / s.kernel_w * outs + o) * run + t % s.kernel_w * channels + c] =
-            w[(o * channels + c) * taps + t];
-  });
-  Gemm<float> g{.m = s.out_w,
-                .n = run,
-                .k = outs,
-                .a = gy,
-                .lda = outs,
-                .b = nullptr,
-                .ldb = run,
-                .c = nullptr,
-                .ldc = run,
-                .bf16 = s.bf16};
-  for (int64_t h = 0; h < s.kernel_h; ++h) {
-    g.b = lines + h * outs * run;
-    pack_b_whole(g, packed + h * size);
+struct Tiling {
+  const ConvShape& s;
+  int64_t run = s.kernel_w * s.in_channels, packed_line = packed_b_size<float>(run, s.out_channels);
+
+  Gemm<float> line() const {
+    return {.m = s.out_w,
+            .n = run,
+            .k = s.out_channels,
+            .a = nullptr,
+            .lda = s.out_channels,
+            .b = nullptr,
+            .ldb = run,
+            .c = nullptr,
+            .ldc = run,
+            .bf16 = s.bf16};
   }
-  for_each_piece(s.batch * s.out_h, static_cast<double>(s.batch * s.out_h * s.out_w * outs * taps * channels),
-                 [&](int64_t i) {
-                   Gemm<float> line = g;
-                   line.a = gy + i * s.out_w * outs;
-                   for (int64_t h = 0; h < s.kernel_h; ++h) {
-                     line.b_packed = packed + h * size;
-                     line.c = gx + (i * s.kernel_h + h) * s.in_w * channels;
-                     gemm_serial(line);
-                   }
-                 });
+  int64_t filters_size() const { return s.kernel_h * packed_line; }
+  void filters(const float* w, float* out) const {
+    const int64_t taps = s.kernel_h * s.kernel_w, channels = s.in_channels, outs = s.out_channels;
+    float* const lines = scratch<float>(ScratchUse::kConvPartial, s.kernel_h * outs * run);
+    each_channel(s, taps * channels, [&](int64_t o) {
+      for (int64_t t = 0; t < taps; ++t)
+        for (int64_t c = 0; c < channels; ++c)
+          lines[(t / s.kernel_w * outs + o) * run + t % s.kernel_w * channels + c] =
+              w[(o * channels + c) * taps + t];
+    });
+    Gemm<float> g = line();
+    for (int64_t h = 0; h < s.kernel_h; ++h) {
+      g.b = lines + h * outs * run;
+      pack_b_whole(g, out + h * packed_line);
+    }
+  }
+  void input_grad(const float* gy, const float* packed, float* gx) const {
+    for_each_piece(s.batch * s.out_h,
+                   static_cast<double>(s.batch * s.out_h * s.out_w * s.out_channels) *
+                       static_cast<double>(s.kernel_h * run),
+                   [&](int64_t i) {
+                     Gemm<float> g = line();
+                     g.a = gy + i * s.out_w * s.out_channels;
+                     for (int64_t h = 0; h < s.kernel_h; ++h) {
+                       g.b_packed = packed + h * packed_line;
+                       g.c = gx + (i * s.kernel_h + h) * s.in_w * s.in_channels;
+                       gemm_serial(g);
+                     }
+                   });
+  }
+};
+
+/// With strides, pixels of the input fall into phases by the taps that reach them; the input gradient of each
+/// is a convolution of its own.
+struct Phase {
+  int64_t top, left, rows, width;  // from the first pixel on, in steps of the strides
+  Taps from;                       // the gradients of outputs that reach a pixel,
+  std::vector<int64_t> used;       // through these taps of the kernel
+
+  int64_t reached() const { return static_cast<int64_t>(used.size()); }
+  Gemm<float> product(const ConvShape& s) const {
+    return {.m = s.batch * rows * width,
+            .n = s.in_channels,
+            .k = reached() * s.out_channels,
+            .a = nullptr,
+            .lda = s.out_channels,
+            .b = nullptr,
+            .ldb = s.in_channels,
+            .c = nullptr,
+            .ldc = s.in_channels,
+            .bf16 = s.bf16};
+  }
+  /// Those taps of the weights, [tap][out_channels][in_channels].
+  const float* weights(const ConvShape& s, const float* w) const {
+    if (s.kernel_h * s.kernel_w == 1) return w;
+    const int64_t taps = s.kernel_h * s.kernel_w, channels = s.in_channels, outs = s.out_channels;
+    float* const by_tap = scratch<float>(ScratchUse::kConvPartial, reached() * outs * channels);
+    each_channel(s, reached() * channels, [&](int64_t o) {
+      for (int64_t t = 0; t < reached(); ++t)
+        for (int64_t c = 0; c < channels; ++c)
+          by_tap[(t * outs + o) * channels + c] = w[(o * channels + c) * taps + used[t]];
+    });
+    return by_tap;
+  }
+};
+std::vector<Phase> phases_of(const ConvShape& s) {
+  std::vector<Phase> phases;
+  for (int64_t i = 0; i < s.stride_h * s.stride_w; ++i) {
+    const int64_t h = i / s.stride_w, w = i % s.stride_w;
+    Phase p{h, w, ceil_div(s.in_h - h, s.stride_h), ceil_div(s.in_w - w, s.stride_w), {}, {}};
+    if (p.rows <= 0 || p.width <= 0) continue;
+    for (int64_t t = 0; t < s.kernel_h * s.kernel_w; ++t) {
+      const int64_t down = h + s.pad_top - t / s.kernel_w * s.dilation_h,
+                    right = w + s.pad_left - t % s.kernel_w * s.dilation_w;
+      if (down % s.stride_h != 0 || right % s.stride_w != 0) continue;
+      p.from.push_back({down / s.stride_h, right / s.stride_w});
+      p.used.push_back(t);
+    }
+    phases.push_back(std::move(p));
+  }
+  return phases;
+}
+int64_t packed_size(const ConvShape& s, const Phase& p) {
+  return packed_b_size<float>(s.in_channels, p.reached() * s.out_channels);
 }
 
 }  // namespace
 
-int64_t last_filters_size(const ConvShape& s) {
-  return is_winograd_forward(s) ? winograd_filters_size(s)
-         : is_thin(s)           ? thin_filters_size(s)
-                      : packed_b_size<float>(s.out_channels, s.kernel_h * s.kernel_w * s.in_channels);
+int64_t last_filters_size(const ConvShape& s, Pass pass) {
+  if (pass == Pass::forward) {
+    return is_winograd_forward(s) ? winograd_filters_size(s, pass)
+           : is_thin(s)           ? thin_filters_size(s)
+                        : packed_b_size<float>(s.out_channels, s.kernel_h * s.kernel_w * s.in_channels);
+  }
+  if (is_winograd_input_grad(s)) return winograd_filters_size(s, pass);
+  if (is_tiling(s)) return Tiling{s}.filters_size();
+  int64_t size = 0;
+  for (const Phase& p : phases_of(s)) size += packed_size(s, p);
+  return size;
 }
-void last_filters(const ConvShape& s, const float* w, float* out) {
-  if (is_winograd_forward(s)) return winograd_filters(s, w, out);
-  if (is_thin(s)) return thin_filters(s, w, out);
-  pack_b_whole(forward_product(s, nullptr, weights_by_tap(s, w), nullptr, nullptr), out);
+void last_filters(const ConvShape& s, Pass pass, const float* w, float* out) {
+  if (pass == Pass::forward) {
+    if (is_winograd_forward(s)) return winograd_filters(s, pass, w, out);
+    if (is_thin(s)) return thin_filters(s, w, out);
+    return pack_b_whole(forward_product(s, nullptr, weights_by_tap(s, w), nullptr, nullptr), out);
+  }
+  if (is_winograd_input_grad(s)) return winograd_filters(s, pass, w, out);
+  if (is_tiling(s)) return Tiling{s}.filters(w, out);
+  for (const Phase& p : phases_of(s)) {
+    if (p.reached() == 0) continue;
+    Gemm<float> g = p.product(s);
+    g.b = p.weights(s, w);
+    pack_b_whole(g, out);
+    out += packed_size(s, p);
+  }
 }
 
 void last_forward(const ConvShape& s, const float* x, const float* w, const float* bias, float* y,
@@ -146,65 +230,45 @@ void last_forward(const ConvShape& s, const float* x, const float* w, const floa
   gemm(g);
 }
 
-// With strides, pixels fall into phases by the taps that reach them; each phase is a convolution of its own.
-void last_input_grad(const ConvShape& s, const float* gy, const float* w, float* gx) {
-  if (is_winograd_input_grad(s)) return winograd_input_grad(s, gy, w, gx);
-  const int64_t taps = s.kernel_h * s.kernel_w, channels = s.in_channels, outs = s.out_channels;
-  Gemm<float> g{.m = s.batch * s.in_h * s.in_w,
-                .n = channels,
-                .k = outs,
-                .a = gy,
-                .lda = outs,
-                .b = w,
-                .ldb = channels,
-                .c = gx,
-                .ldc = channels,
-                .bf16 = s.bf16};
-  if (is_pointwise(s)) return gemm(g);
-  if (is_tiling(s)) return tiling_input_grad(s, gy, w, gx);
-  const bool whole = s.stride_h == 1 && s.stride_w == 1;  // one phase: its rows are gx itself
-  for (int64_t phase_h = 0; phase_h < s.stride_h; ++phase_h) {
-    for (int64_t phase_w = 0; phase_w < s.stride_w; ++phase_w) {
-      const int64_t rows = ceil_div(s.in_h - phase_h, s.stride_h),
-                    width = ceil_div(s.in_w - phase_w, s.stride_w);
-      if (rows <= 0 || width <= 0) continue;
-      Taps from;
-      std::vector<int64_t> used;
-      for (int64_t t = 0; t < taps; ++t) {
-        const int64_t h = phase_h + s.pad_top - t / s.kernel_w * s.dilation_h,
-                      v = phase_w + s.pad_left - t % s.kernel_w * s.dilation_w;
-        if (h % s.stride_h != 0 || v % s.stride_w != 0) continue;
-        from.push_back({h / s.stride_h, v / s.stride_w});
-        used.push_back(t);
-      }
-      const auto reached = static_cast<int64_t>(used.size());
-      g.m = s.batch * rows * width;
-      float* const out = whole ? gx : scratch<float>(ScratchUse::kConvPlanes, g.m * channels);
-      if (reached > 0) {
-        float* const by_tap = scratch<float>(ScratchUse::kConvPartial, reached * outs * channels);
-        each_channel(s, reached * channels, [&](int64_t o) {
-          for (int64_t t = 0; t < reached; ++t)
-            for (int64_t c = 0; c < channels; ++c)
-              by_tap[(t * outs + o) * channels + c] = w[(o * channels + c) * taps + used[t]];
-        });
-        const PixelRows<float> gradients{gy, s.out_h, s.out_w, outs, rows, width, 1, 1, from};
-        g.a_rows = &gradients;
-        g.b = by_tap;
-        g.k = reached * outs;
-        g.c = out;
-        gemm(g);
-      }
-      if (whole && reached > 0) continue;
-      for_each_piece(s.batch * rows, static_cast<double>(g.m * channels), [&](int64_t i) {
-        float* to =
-            gx + ((i / rows * s.in_h + i % rows * s.stride_h + phase_h) * s.in_w + phase_w) * channels;
-        const float* row = out + i * width * channels;
-        for (int64_t v = 0; v < width; ++v, to += s.stride_w * channels, row += channels) {
-          if (reached > 0) std::copy(row, row + channels, to);
-          else std::fill(to, to + channels, 0.0f);
-        }
-      });
+void last_input_grad(const ConvShape& s, const float* gy, const float* w, float* gx, const float* filters) {
+  if (is_winograd_input_grad(s)) return winograd_input_grad(s, gy, w, gx, filters);
+  if (is_tiling(s)) {
+    const Tiling tiling{s};
+    if (!filters) {
+      float* const made = scratch<float>(ScratchUse::kConvPixels, tiling.filters_size());
+      tiling.filters(w, made);
+      filters = made;
     }
+    return tiling.input_grad(gy, filters, gx);
+  }
+  const int64_t channels = s.in_channels;
+  const bool whole = s.stride_h == 1 && s.stride_w == 1;  // one phase: its rows are gx itself
+  for (const Phase& p : phases_of(s)) {
+    Gemm<float> g = p.product(s);
+    float* const out = whole ? gx : scratch<float>(ScratchUse::kConvPlanes, g.m * channels);
+    if (p.reached() > 0) {
+      const PixelRows<float> gradients{gy, s.out_h, s.out_w, s.out_channels, p.rows, p.width, 1, 1, p.from};
+      if (is_pointwise(s)) g.a = gy;
+      else g.a_rows = &gradients;
+      if (filters) {
+        g.b_packed = filters;
+        filters += packed_size(s, p);
+      } else {
+        g.b = p.weights(s, w);
+      }
+      g.c = out;
+      gemm(g);
+      if (whole) continue;
+    }
+    for_each_piece(s.batch * p.rows, static_cast<double>(g.m * channels), [&](int64_t i) {
+      const int64_t h = i % p.rows * s.stride_h + p.top;
+      float* to = gx + ((i / p.rows * s.in_h + h) * s.in_w + p.left) * channels;
+      const float* row = out + i * p.width * channels;
+      for (int64_t v = 0; v < p.width; ++v, to += s.stride_w * channels, row += channels) {
+        if (p.reached() > 0) std::copy(row, row + channels, to);
+        else std::fill(to, to + channels, 0.0f);
+      }
+    });
   }
 }
 

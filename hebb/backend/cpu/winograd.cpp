@@ -93,6 +93,11 @@ TiledConv input_grad_of(const ConvShape& s) {
   return conv;
 }
 
+Filters filters_of(const ConvShape& s, const float* w) { return {w, s.in_channels, s.out_channels, false}; }
+Filters turned_filters_of(const ConvShape& s, const float* w) {
+  return {w, s.out_channels, s.in_channels, true};
+}
+
 /// The transformed filters of all panels of outputs.
 struct FilterPoints {
   const WinogradKernels& kernel;
@@ -348,24 +353,27 @@ bool is_winograd_forward(const ConvShape& s) {
 }
 bool is_winograd_input_grad(const ConvShape& s) { return is_winograd(s.stride_h == 1 ? turned(s) : s); }
 
-int64_t winograd_filters_size(const ConvShape& s) {
-  return FilterPoints{kernels(false), forward_of(s)}.size();
+int64_t winograd_filters_size(const ConvShape& s, Pass pass) {
+  return FilterPoints{kernels(pass == Pass::input_grad && s.bf16),
+                      pass == Pass::forward ? forward_of(s) : input_grad_of(s)}
+      .size();
 }
-void winograd_filters(const ConvShape& s, const float* w, float* out) {
-  FilterPoints{kernels(false), forward_of(s)}.transform({w, s.in_channels, s.out_channels, false}, out);
+void winograd_filters(const ConvShape& s, Pass pass, const float* w, float* out) {
+  if (pass == Pass::forward) FilterPoints{kernels(false), forward_of(s)}.transform(filters_of(s, w), out);
+  else FilterPoints{kernels(s.bf16), input_grad_of(s)}.transform(turned_filters_of(s, w), out);
 }
 
 void winograd_forward(const ConvShape& s, const float* x, const float* w, const float* bias, float* y,
                       const float* filters, const float* residual) {
   TiledConv conv = forward_of(s);
   conv.residual = residual;
-  forward(kernels(false), conv, x, {w, s.in_channels, s.out_channels, false}, const_cast<float*>(filters),
-          bias, y);
+  forward(kernels(false), conv, x, filters_of(s, w), const_cast<float*>(filters), bias, y);
 }
 
-void winograd_input_grad(const ConvShape& s, const float* gy, const float* w, float* gx) {
-  forward(kernels(s.bf16), input_grad_of(s), gy, {w, s.out_channels, s.in_channels, true}, nullptr, nullptr,
-          gx);
+void winograd_input_grad(const ConvShape& s, const float* gy, const float* w, float* gx,
+                         const float* filters) {
+  forward(kernels(s.bf16), input_grad_of(s), gy, turned_filters_of(s, w), const_cast<float*>(filters),
+          nullptr, gx);
 }
 
 void winograd_weight_grad(const ConvShape& s, const float* gy, const float* x, float* gw) {

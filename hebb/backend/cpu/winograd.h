@@ -23,16 +23,18 @@ bool is_winograd(const ConvShape& shape);
 /// The same of one direction, in the precision that the shape names. (The weight gradient has is_winograd().)
 bool is_winograd_forward(const ConvShape& shape);
 bool is_winograd_input_grad(const ConvShape& shape);
-/// The transformed filters of a forward convolution, winograd_filters_size() elements of them.
-int64_t winograd_filters_size(const ConvShape& shape);
-void winograd_filters(const ConvShape& shape, const float* w, float* out);
+/// The transformed filters of a forward convolution or of its input gradient, winograd_filters_size()
+/// elements of them.
+int64_t winograd_filters_size(const ConvShape& shape, Pass pass);
+void winograd_filters(const ConvShape& shape, Pass pass, const float* w, float* out);
 
 /// As conv2d_forward, conv2d_input_grad and conv2d_weight_grad, for such shapes.
-/// The forward one does not read `w` where it is given `filters`, which winograd_filters() made of it, and
-/// adds `residual`, images as y is whose channels are last, before it rectifies.
+/// Neither of the first two reads `w` where it is given `filters`, which winograd_filters() made of it. The
+/// forward one adds `residual`, images as y is whose channels are last, before it rectifies.
 void winograd_forward(const ConvShape& shape, const float* x, const float* w, const float* bias, float* y,
                       const float* filters = nullptr, const float* residual = nullptr);
-void winograd_input_grad(const ConvShape& shape, const float* gy, const float* w, float* gx);
+void winograd_input_grad(const ConvShape& shape, const float* gy, const float* w, float* gx,
+                         const float* filters = nullptr);
 void winograd_weight_grad(const ConvShape& shape, const float* gy, const float* x, float* gw);
 
 }  // namespace hebb::cpu
