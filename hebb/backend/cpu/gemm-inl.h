@@ -9,8 +9,10 @@
 
 #include <hwy/highway.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <utility>
 
 // Accumulators stay in registers only when every loop over them is unrolled.
@@ -146,7 +148,46 @@ constexpr int64_t words(int64_t k) {
   return (k + F::kPerWord - 1) / F::kPerWord;
 }
 
-/// What happens to a tile once its block of k is summed.
+/// Pieces of matrices to be brought into the second-level cache, line by line while tiles are summed.
+class Prefetcher {
+ public:
+  /// `rows` rows of `bytes`, `stride` bytes apart, within so many tiles of `depth` words; beside what is
+  /// left.
+  void set(int i, const void* p, int64_t stride, int64_t rows, int64_t bytes, int64_t tiles, int64_t depth) {
+    const auto address = reinterpret_cast<uintptr_t>(p);
+    Piece& piece = pieces_[i];
+    piece.row = reinterpret_cast<const char*>(address & ~uintptr_t{63});
+    piece.bytes = bytes + static_cast<int64_t>(address & 63);
+    piece.stride = stride;
+    piece.at = 0;
+    piece.left = rows * ((piece.bytes + 63) / 64);
+    every_ = std::min(every_, std::max<int64_t>(1, tiles * depth / std::max<int64_t>(1, piece.left)));
+  }
+  /// How many words are to be summed between lines; no line is wanted if there are fewer.
+  int64_t every() const { return every_; }
+  HWY_INLINE void step() {
+    HEBB_UNROLL for (Piece& piece : pieces_) {
+      if (piece.left == 0) continue;
+      --piece.left;
+      __builtin_prefetch(piece.row + piece.at, 0, 2);
+      piece.at += 64;
+      if (piece.at >= piece.bytes) {
+        piece.at = 0;
+        piece.row += piece.stride;
+      }
+    }
+  }
+
+ private:
+  struct Piece {
+    const char* row = nullptr;
+    int64_t stride = 0, bytes = 0, at = 0, left = 0;
+  };
+  Piece pieces_[2];
+  int64_t every_ = std::numeric_limits<int64_t>::max();
+};
+
+/// What happens to a tile once its block of k is summed, and meanwhile.
 template <class T>
 struct TileEnd {
   bool accumulate = false;
@@ -156,6 +197,7 @@ struct TileEnd {
   const T* residual = nullptr;  // as C
   bool relu = false;
   bool stream = false;  // write past the caches: C is aligned to 64 bytes, and so are its rows
+  Prefetcher* next = nullptr;
 };
 
 /// Whether `elements` results at c, in rows of `ldc`, are written past the caches: no cache would hold them
@@ -224,7 +266,13 @@ void multiply_tile(int64_t depth, const T* HWY_RESTRICT a, int64_t a_stride, con
   }
   [[maybe_unused]] const auto last_mask = hn::FirstN(d, static_cast<size_t>(last));
   TileRows<T, Rows, Layout> rows(a, a_stride);
+  const int64_t every = end.next ? end.next->every() : depth;
+  int64_t pause = every;
   for (int64_t k = 0; k < depth; ++k) {
+    if (k == pause) {
+      end.next->step();
+      pause += every;
+    }
     Vec<T> bv[Vectors];
     HEBB_UNROLL for (int j = 0; j < Vectors; ++j) {
       if (kMaskedTileLoads && j == Vectors - 1) {

@@ -71,37 +71,6 @@ struct WholeB {
   }
 };
 
-/// A piece of a matrix to be brought into the second-level cache, a few lines after each tile.
-class Prefetcher {
- public:
-  void set(const void* p, int64_t stride, int64_t rows, int64_t bytes, int64_t tiles) {
-    const auto address = reinterpret_cast<uintptr_t>(p);
-    row_ = reinterpret_cast<const char*>(address & ~uintptr_t{63});
-    bytes_ = bytes + static_cast<int64_t>(address & 63);
-    stride_ = stride;
-    at_ = 0;
-    left_ = rows * ((bytes_ + 63) / 64);
-    per_tile_ = (left_ + tiles - 1) / std::max<int64_t>(1, tiles);
-  }
-  void step() {
-    if (left_ == 0) return;
-    int64_t n = std::min(per_tile_, left_);
-    left_ -= n;
-    for (; n > 0; --n) {
-      __builtin_prefetch(row_ + at_, 0, 2);
-      at_ += 64;
-      if (at_ >= bytes_) {
-        at_ = 0;
-        row_ += stride_;
-      }
-    }
-  }
-
- private:
-  const char* row_ = nullptr;
-  int64_t stride_ = 0, bytes_ = 0, at_ = 0, left_ = 0, per_tile_ = 0;
-};
-
 template <class T>
 HWY_INLINE const T* a_at(const Gemm<T>& g, int64_t i, int64_t k) {
   return g.trans_a ? g.a + k * g.lda + i : g.a + i * g.lda + k;
@@ -284,17 +253,16 @@ class BlockedProduct {
     if (col_bias_) end.col_bias = col_bias_ + j0_ + j;
     if (row_bias_) end.row_bias = row_bias_ + i;
     if (residual_) end.residual = residual_ + i * g_.ldc + j0_ + j;
+    end.next = &next_;
     const int64_t b_stride = pack_b_ ? shape.vectors * kLanes<T> : g_.ldb;
     tile_kernel<T, F>(layout_, rows, shape.vectors)(depth_, a, a_stride, b_ + panel * b_panel_stride_,
                                                     b_stride, g_.c + i * g_.ldc + j0_ + j, g_.ldc, shape.last,
                                                     end);
-    next_a_.step();
-    next_b_.step();
   }
 
   // While this block is computed, the next block of A comes nearer; with the last block of rows, B's too.
   void plan_prefetch(int64_t row_block, int64_t block, int64_t tiles) {
-    next_a_ = next_b_ = Prefetcher();
+    next_ = Prefetcher();
     const bool last_rows = row_block + 1 == row_blocks_.count;
     const int64_t next_rows = last_rows ? 0 : row_block + 1, next_block = last_rows ? block + 1 : block;
     if (next_block == depths_.count) return;
@@ -303,11 +271,12 @@ class BlockedProduct {
     if (large_a_ && (row_blocks_.count > 1 || last_rows)) {
       const T* a = a_at(g_, m0_ + row_blocks_.begin(next_rows), k);
       const int64_t rows = row_blocks_.size(next_rows);
-      next_a_.set(a, g_.lda * kSize, g_.trans_a ? depth : rows, (g_.trans_a ? rows : depth) * kSize, tiles);
+      next_.set(0, a, g_.lda * kSize, g_.trans_a ? depth : rows, (g_.trans_a ? rows : depth) * kSize, tiles,
+                depth_);
     }
     if (large_b_ && last_rows) {
-      next_b_.set(b_at(g_, k, j0_), g_.ldb * kSize, g_.trans_b ? columns_ : depth,
-                  (g_.trans_b ? depth : columns_) * kSize, tiles);
+      next_.set(1, b_at(g_, k, j0_), g_.ldb * kSize, g_.trans_b ? columns_ : depth,
+                (g_.trans_b ? depth : columns_) * kSize, tiles, depth_);
     }
   }
 
@@ -328,7 +297,7 @@ class BlockedProduct {
   const T* b_;
   const T *row_bias_, *col_bias_, *residual_;
   TileEnd<T> end_;
-  Prefetcher next_a_, next_b_;
+  Prefetcher next_;
 };
 
 /// A product too small to be worth packing or planning: A in place, B in place unless it must be turned or
