@@ -214,6 +214,11 @@ class BlockedProduct {
     if (a_panels_once) {  // many rows, B in the second-level cache: a panel of A is packed just before use
       for (int64_t p = 0; p < pieces.count; ++p) {
         pack_rows(i0 + pieces.begin(p), pieces.size(p), packed);
+        const int64_t next = i0 + pieces.begin(p + 1);
+        if (g_.a_rows && next < m1_) {
+          fetch_pixels(0, *g_.a_rows, next, std::min<int64_t>(kPackedTileRows, m1_ - next), k0_, elements_,
+                       panels_);
+        }
         for (int64_t j = 0; j < panels_; ++j) tile(i0 + pieces.begin(p), pieces.size(p), j, packed, a_stride);
       }
     } else if (by_rows) {  // short sums are bound by writing C: write it by whole rows
@@ -274,9 +279,33 @@ class BlockedProduct {
       next_.set(0, a, g_.lda * kSize, g_.trans_a ? depth : rows, (g_.trans_a ? rows : depth) * kSize, tiles,
                 depth_);
     }
-    if (large_b_ && last_rows) {
+    if (!last_rows) return;
+    if (g_.b_rows) {
+      fetch_pixels(1, *g_.b_rows, k, depth, j0_, columns_, tiles);
+    } else if (large_b_) {
       next_.set(1, b_at(g_, k, j0_), g_.ldb * kSize, g_.trans_b ? columns_ : depth,
                 (g_.trans_b ? depth : columns_) * kSize, tiles, depth_);
+    }
+  }
+
+  // The pixels under elements [first, first + count) of rows [i, i + rows): within a line of places those
+  // under each line of taps, else whole lines of the image.
+  void fetch_pixels(int piece, const PixelRows<T>& p, int64_t i, int64_t rows, int64_t first, int64_t count,
+                    int64_t tiles) {
+    const int64_t length = p.run * p.channels, line = p.w * p.channels;
+    const auto &from = p.taps[static_cast<size_t>(first / length)],
+               &to = p.taps[static_cast<size_t>((first + count - 1) / length)];
+    const int64_t row = i / p.columns, column = i % p.columns, taps = std::abs(to[0] - from[0]) + 1;
+    const int64_t h = std::max<int64_t>(0, row % p.rows * p.step_h + std::min(from[0], to[0]));
+    const T* const at = p.images + (row / p.rows * p.h + h) * line;
+    constexpr int64_t kSize = sizeof(T);
+    if (column + rows <= p.columns) {
+      const int64_t w = std::max<int64_t>(0, column * p.step_w + from[1]);
+      next_.set(piece, at + w * p.channels, line * kSize, taps,
+                ((rows - 1) * p.step_w + p.run) * p.channels * kSize, tiles, depth_);
+    } else {
+      next_.set(piece, at, p.step_h * line * kSize, (i + rows - 1) / p.columns - row + 1,
+                std::min(p.step_h, taps) * line * kSize, tiles, depth_);
     }
   }
 

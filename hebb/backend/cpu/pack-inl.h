@@ -226,10 +226,12 @@ void gather_rows(const PixelRows<T>& p, int64_t row, int64_t rows, int64_t first
   const int64_t length = p.run * p.channels, line = p.w * p.channels;  // of a tap, of the image
   int64_t column = row % p.columns, row_of_grid = row / p.columns % p.rows;
   const T* image = p.images + row / (p.columns * p.rows) * p.h * line;
+  const auto first_tap = static_cast<size_t>(first / length);
+  const int64_t within = first % length;
   for (int64_t i = 0; i < rows; ++i, out += out_stride) {
     const int64_t y = row_of_grid * p.step_h, x = column * p.step_w;
-    auto tap = static_cast<size_t>(first / length);
-    int64_t begin = first % length;
+    size_t tap = first_tap;
+    int64_t begin = within;
     T* q = out;
     for (int64_t left = count; left > 0; ++tap, begin = 0) {
       const int64_t end = std::min(length, begin + left), h = y + p.taps[tap][0], w = x + p.taps[tap][1];
