@@ -8,6 +8,10 @@
 #include <new>
 #include <vector>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 namespace hebb {
 namespace {
 
@@ -47,10 +51,10 @@ class Pool {
         return counted(p, c);
       }
     }
-    void* p = std::aligned_alloc(kAlignment, c.bytes);
+    void* p = detail::aligned_memory(c.bytes);
     if (!p) {
       empty();
-      p = std::aligned_alloc(kAlignment, c.bytes);
+      p = detail::aligned_memory(c.bytes);
     }
     if (!p) throw std::bad_alloc();
     const std::lock_guard lock(mutex_);
@@ -120,6 +124,15 @@ void Storage::touch() {
 }
 Storage::~Storage() {
   if (data_) pool().give(data_, bytes_);
+}
+
+void* detail::aligned_memory(size_t bytes) {
+  const bool large = bytes >= kLargePage && bytes <= 128 * kLargePage;
+  void* const p = std::aligned_alloc(large ? kLargePage : kAlignment, bytes);
+#if defined(__linux__)
+  if (p && large) madvise(p, bytes, MADV_HUGEPAGE);
+#endif
+  return p;
 }
 
 MemoryStats memory_stats() { return pool().stats(); }

@@ -41,6 +41,17 @@ class Storage final : public RefCounted {
   uint64_t stamp_ = 0;
 };
 
+namespace detail {
+
+/// Bytes of a large page. Blocks of one to 128 of them lie in such pages where the system has them (on Linux
+/// where transparent huge pages are on, or left to the program): fewer pages are looked up, and processors
+/// fetch ahead within a page. Larger blocks gain no more, and first steps would wait for their pages.
+inline constexpr size_t kLargePage = size_t{2} << 20;
+/// Uninitialised memory of `bytes` bytes, aligned to 64; to be given to std::free(). Null when there is none.
+void* aligned_memory(size_t bytes);
+
+}  // namespace detail
+
 /// What the pool holds, in bytes.
 struct MemoryStats {
   int64_t in_use = 0;  ///< held by living tensors, after rounding to the pool's block sizes

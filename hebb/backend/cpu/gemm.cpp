@@ -10,12 +10,9 @@
 #include <cstdlib>
 #include <new>
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-
 #include "hebb/backend/cpu/targets.h"
 #include "hebb/core/parallel.h"
+#include "hebb/core/storage.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "hebb/backend/cpu/gemm.cpp"
 #include <hwy/foreach_target.h>  // must come before highway.h
@@ -487,18 +484,15 @@ class ScratchBuffer {
 
   void* reserve(size_t bytes) {
     if (bytes > size_) {
-      // Large pages, where the system has them: packed panels touch many pages in turn.
-      constexpr size_t kPage = 4096, kLargePage = size_t{2} << 20;
-      const size_t align = bytes >= kLargePage / 4 ? kLargePage : kPage;
-      const size_t rounded = (bytes + align - 1) / align * align;
+      // Packed panels touch many pages in turn: a few hundred KB are worth a large one.
+      constexpr size_t kPage = 4096;
+      const size_t unit = bytes >= detail::kLargePage / 4 ? detail::kLargePage : kPage;
+      const size_t rounded = (bytes + unit - 1) / unit * unit;
       std::free(data_);
       size_ = 0;
-      data_ = std::aligned_alloc(align, rounded);
+      data_ = detail::aligned_memory(rounded);
       if (!data_) throw std::bad_alloc();
       size_ = rounded;
-#if defined(__linux__)
-      if (align == kLargePage) madvise(data_, rounded, MADV_HUGEPAGE);
-#endif
     }
     return data_;
   }
