@@ -45,10 +45,10 @@ class Few {
  public:
   Few() = default;
   Few(T a) { push_back(std::move(a)); }
-  Few(std::initializer_list<T> list) {
+  Few(std::initializer_list<T> list) : Few() {  // (what is made already goes, should one throw)
     for (const T& x : list) push_back(x);
   }
-  Few(const Few& o) {
+  Few(const Few& o) : Few() {
     for (const T& x : o) push_back(x);
   }
   Few(Few&& o) noexcept { take(o); }
