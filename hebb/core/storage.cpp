@@ -128,7 +128,8 @@ Storage::~Storage() {
 
 void* detail::aligned_memory(size_t bytes) {
   const bool large = bytes >= kLargePage && bytes <= 128 * kLargePage;
-  void* const p = std::aligned_alloc(large ? kLargePage : kAlignment, bytes);
+  const size_t unit = large ? kLargePage : kAlignment;
+  void* const p = std::aligned_alloc(unit, (bytes + unit - 1) / unit * unit);  // whole units, as it demands
 #if defined(__linux__)
   if (p && large) madvise(p, bytes, MADV_HUGEPAGE);
 #endif
