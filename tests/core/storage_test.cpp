@@ -19,6 +19,16 @@ TEST(Storage, IsAlignedTo64Bytes) {
   }
 }
 
+TEST(Storage, LiesInLargePagesWhereTheyPay) {
+  for (const size_t bytes : {detail::kLargePage, detail::kLargePage + 1, 5 * detail::kLargePage / 2}) {
+    const Ref<Storage> s = make_ref<Storage>(bytes);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(s->data()) % detail::kLargePage, 0u) << bytes;
+    static_cast<char*>(s->data())[bytes - 1] = 1;
+  }
+  const Ref<Storage> huge = make_ref<Storage>(129 * detail::kLargePage);  // only aligned as all are
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(huge->data()) % 64, 0u);
+}
+
 TEST(Storage, IsSharedByCounting) {
   Ref<Storage> a = make_ref<Storage>(size_t{8});
   EXPECT_EQ(a->use_count(), 1);
