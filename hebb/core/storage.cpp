@@ -51,10 +51,11 @@ class Pool {
         return counted(p, c);
       }
     }
-    void* p = detail::aligned_memory(c.bytes);
+    // Not in large pages: blocks that all begin at one would evict each other from the caches.
+    void* p = std::aligned_alloc(kAlignment, c.bytes);
     if (!p) {
       empty();
-      p = detail::aligned_memory(c.bytes);
+      p = std::aligned_alloc(kAlignment, c.bytes);
     }
     if (!p) throw std::bad_alloc();
     const std::lock_guard lock(mutex_);
