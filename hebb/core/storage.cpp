@@ -51,11 +51,10 @@ class Pool {
         return counted(p, c);
       }
     }
-    // Not in large pages: blocks that all begin at one would evict each other from the caches.
-    void* p = std::aligned_alloc(kAlignment, c.bytes);
+    void* p = detail::aligned_memory(c.bytes);
     if (!p) {
       empty();
-      p = std::aligned_alloc(kAlignment, c.bytes);
+      p = detail::aligned_memory(c.bytes);
     }
     if (!p) throw std::bad_alloc();
     const std::lock_guard lock(mutex_);

@@ -65,6 +65,7 @@ std::span<const Pass> passes() {
                                      {"join_pool", join_pool},
                                      {"join_relu", join_relu},
                                      {"split_norms", split_norms},
+                                     {"join_moments", join_moments},
                                      {"fuse", fuse},
                                      {"rematerialize", rematerialize},
                                      {"join_updates", join_updates}};

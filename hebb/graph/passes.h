@@ -38,6 +38,9 @@ void join_relu(Graph& graph);
 /// Takes batch normalisation of rows [N, C] and its gradient apart: sums, small vectors and fused programs,
 /// which can join what stands before and after them.
 void split_norms(Graph& graph);
+/// Lets convolutions [N, H, W, C] sum up the mean and variance of their outputs' channels, for the batch
+/// normalisation behind them, while those are near: most of a pass over memory less.
+void join_moments(Graph& graph);
 /// Makes one fused program of elementwise ops that feed one another, and of fused programs: each value that
 /// only they read never reaches memory.
 void fuse(Graph& graph);

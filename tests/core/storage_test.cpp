@@ -3,8 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <memory>
 #include <thread>
 #include <vector>
 
@@ -21,16 +19,14 @@ TEST(Storage, IsAlignedTo64Bytes) {
   }
 }
 
-TEST(AlignedMemory, BeginsAtALargePageWhereItLiesInSome) {
-  constexpr size_t kPage = detail::kLargePage;
-  for (const size_t bytes : {size_t{100}, kPage, kPage + 1, 5 * kPage / 2, 129 * kPage}) {
-    const std::unique_ptr<char, decltype(&std::free)> p(static_cast<char*>(detail::aligned_memory(bytes)),
-                                                        &std::free);
-    ASSERT_TRUE(p);
-    const bool large = bytes >= kPage && bytes <= 128 * kPage;
-    EXPECT_EQ(reinterpret_cast<uintptr_t>(p.get()) % (large ? kPage : 64), 0u) << bytes;
-    p.get()[0] = p.get()[bytes - 1] = 1;
+TEST(Storage, LiesInLargePagesWhereTheyPay) {
+  for (const size_t bytes : {detail::kLargePage, detail::kLargePage + 1, 5 * detail::kLargePage / 2}) {
+    const Ref<Storage> s = make_ref<Storage>(bytes);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(s->data()) % detail::kLargePage, 0u) << bytes;
+    static_cast<char*>(s->data())[bytes - 1] = 1;
   }
+  const Ref<Storage> huge = make_ref<Storage>(129 * detail::kLargePage);  // only aligned as all are
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(huge->data()) % 64, 0u);
 }
 
 TEST(Storage, IsSharedByCounting) {

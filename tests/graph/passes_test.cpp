@@ -280,8 +280,8 @@ TEST(Optimize, UnknownPassesAreRefused) {
   Graph g = traced([](Args a) -> Tensors { return {a[0]}; }, {ones({2})});
   EXPECT_EQ(error_of([&] { optimize(g, "f"); }),
             "HEBB_DISABLE_PASS: expected names of fold_constants, simplify, share_common, drop_dead, "
-            "fold_linear, pool_first, channels_last, join_pool, join_relu, split_norms, fuse, rematerialize, "
-            "join_updates, got \"simplfy\"");
+            "fold_linear, pool_first, channels_last, join_pool, join_relu, split_norms, join_moments, fuse, "
+            "rematerialize, join_updates, got \"simplfy\"");
   ::unsetenv("HEBB_DISABLE_PASS");
 }
 

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "hebb/backend/cpu/kernel_support.h"
+#include "hebb/backend/cpu/row_moments.h"
 #include "hebb/core/parallel.h"
 #include "hebb/ops/norm_attrs.h"
 #include "hebb/ops/table.h"
@@ -73,54 +74,14 @@ struct Channels {
   }
 };
 
-/// The rows of [N, C] in blocks that stay in the second-level cache, cut by the shape alone.
-struct RowBlocks {
-  int64_t rows, channels, each, count;
-  explicit RowBlocks(const Channels& c)
-      : rows(c.batch),
-        channels(c.channels),
-        each(std::max<int64_t>(1, 32768 / std::max<int64_t>(1, c.channels))),
-        count((rows + each - 1) / each) {}
-  int64_t size(int64_t block) const { return std::min(each, rows - block * each); }
-  /// Calls fn(block, its first element, its rows) for all.
-  template <class F>
-  void parallel(double ns_each, F fn) const {
-    parallel_for(count, grain(ns_each * static_cast<double>(each * channels)),
-                 [&](int64_t begin, int64_t end) {
-                   for (int64_t b = begin; b < end; ++b) fn(b, b * each * channels, size(b));
-                 });
-  }
-};
-
-/// Mean and variance of each column of [N, C].
-template <class T>
-void row_moments(const Channels& c, const T* x, T* mean, T* var) {
-  const BatchNormKernels<T> k = kernels<T>();
-  const RowBlocks blocks(c);
-  const auto width = static_cast<size_t>(c.channels);
-  std::vector<T> means(static_cast<size_t>(blocks.count) * width), squares(means.size());
-  blocks.parallel(0.2, [&](int64_t block, int64_t first, int64_t rows) {
-    const size_t at = static_cast<size_t>(block) * width;
-    k.channel_moments(x + first, rows, c.channels, means.data() + at, squares.data() + at);
-  });
-  // Blocks of n values with their mean and sum of squares are joined as by Chan, Golub and LeVeque, 1979.
-  std::vector<double> m(width), s(width);
-  double n = 0;
-  for (int64_t b = 0; b < blocks.count; ++b) {
-    const auto more = static_cast<double>(blocks.size(b));
-    const double share = more / (n + more), both = n * share;
-    const size_t at = static_cast<size_t>(b) * width;
-    for (size_t j = 0; j < width; ++j) {
-      const double difference = static_cast<double>(means[at + j]) - m[j];
-      s[j] += static_cast<double>(squares[at + j]) + difference * difference * both;
-      m[j] += difference * share;
-    }
-    n += more;
-  }
-  for (size_t j = 0; j < width; ++j) {
-    mean[j] = static_cast<T>(n > 0 ? m[j] : std::nan(""));
-    var[j] = static_cast<T>(s[j] / n);
-  }
+/// Calls fn(block, its first element, its rows) for all.
+template <class F>
+void each_block(const RowBlocks& blocks, double ns_each, F fn) {
+  parallel_for(blocks.count, grain(ns_each * static_cast<double>(blocks.each * blocks.channels)),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t b = begin; b < end; ++b)
+                   fn(b, b * blocks.each * blocks.channels, blocks.size(b));
+               });
 }
 
 template <class T>
@@ -132,10 +93,10 @@ T scale_of(T weight, T var, double eps) {
 template <class T>
 void batch_norm_rows(const Channels& c, const T* x, const T* weight, const T* bias, double eps, T* y, T* mean,
                      T* var) {
-  row_moments(c, x, mean, var);
+  RowMoments<T>(x, c.batch, c.channels).finish(mean, var);
   std::vector<T> scale(static_cast<size_t>(c.channels));
   for (size_t j = 0; j < scale.size(); ++j) scale[j] = scale_of(weight[j], var[j], eps);
-  RowBlocks(c).parallel(0.2, [&](int64_t, int64_t first, int64_t rows) {
+  each_block({c.batch, c.channels}, 0.2, [&](int64_t, int64_t first, int64_t rows) {
     kernels<T>().normalize_channels(x + first, rows, c.channels, mean, scale.data(), bias, y + first);
   });
 }
@@ -212,10 +173,10 @@ struct GradientOperands {
 template <class T>
 void batch_norm_grad_rows(const Channels& c, double eps, const GradientOperands<T>& o) {
   const BatchNormKernels<T> k = kernels<T>();
-  const RowBlocks blocks(c);
+  const RowBlocks blocks(c.batch, c.channels);
   const auto width = static_cast<size_t>(c.channels);
   std::vector<T> plain(static_cast<size_t>(blocks.count) * width), centred(plain.size());
-  blocks.parallel(0.3, [&](int64_t block, int64_t first, int64_t rows) {
+  each_block(blocks, 0.3, [&](int64_t block, int64_t first, int64_t rows) {
     const size_t at = static_cast<size_t>(block) * width;
     k.channel_gradient_sums(o.g + first, o.x + first, o.mean, rows, c.channels, plain.data() + at,
                             centred.data() + at);
@@ -234,7 +195,7 @@ void batch_norm_grad_rows(const Channels& c, double eps, const GradientOperands<
     b[j] = r.b;
     shift[j] = r.shift;
   }
-  blocks.parallel(0.3, [&](int64_t, int64_t first, int64_t rows) {
+  each_block(blocks, 0.3, [&](int64_t, int64_t first, int64_t rows) {
     k.combine_channels(o.g + first, o.x + first, rows, c.channels, o.mean, a.data(), b.data(), shift.data(),
                        o.gx + first);
   });
@@ -273,7 +234,8 @@ Kernel prepare_moments(const Attrs&, SpecPtrs in, SpecPtrs) {
   const Channels c(in[0]->shape);
   return for_type(in[0]->dtype, [&]<class T>(T) -> Kernel {
     return [c](ExecContext&, const void* const* inputs, void* const* outputs) {
-      row_moments(c, input<T>(inputs, 0), output<T>(outputs, 0), output<T>(outputs, 1));
+      RowMoments<T>(input<T>(inputs, 0), c.batch, c.channels)
+          .finish(output<T>(outputs, 0), output<T>(outputs, 1));
     };
   });
 }
@@ -308,6 +270,70 @@ Kernel prepare_grad_factors(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
 }
 
 }  // namespace
+
+RowBlocks::RowBlocks(int64_t height, int64_t width)
+    : rows(height),
+      channels(width),
+      each(std::max<int64_t>(1, 16384 / std::max<int64_t>(1, width))),
+      count((height + each - 1) / each) {}
+int64_t RowBlocks::size(int64_t block) const { return std::min(each, rows - block * each); }
+
+template <class T>
+RowMoments<T>::RowMoments(const T* x, int64_t rows, int64_t channels)
+    : x_(x),
+      blocks_(rows, channels),
+      means_(static_cast<size_t>(blocks_.count * channels)),
+      squares_(means_.size()),
+      missing_(new std::atomic<int64_t>[static_cast<size_t>(blocks_.count)]) {
+  for (int64_t b = 0; b < blocks_.count; ++b) missing_[b] = blocks_.size(b) * channels;
+}
+
+template <class T>
+void RowMoments<T>::ready(int64_t first, int64_t rows, int64_t columns) {
+  for (const int64_t end = first + rows; first < end;) {
+    const int64_t block = first / blocks_.each, next = std::min(end, (block + 1) * blocks_.each);
+    // Whoever completes a block sees what all others wrote of it.
+    const int64_t more = (next - first) * columns;
+    if (missing_[block].fetch_sub(more, std::memory_order_acq_rel) == more) sum(block);
+    first = next;
+  }
+}
+
+template <class T>
+void RowMoments<T>::sum(int64_t block) {
+  const int64_t at = block * blocks_.channels;
+  kernels<T>().channel_moments(x_ + at * blocks_.each, blocks_.size(block), blocks_.channels,
+                               means_.data() + at, squares_.data() + at);
+}
+
+template <class T>
+void RowMoments<T>::finish(T* mean, T* var) {
+  each_block(blocks_, 0.2, [&](int64_t block, int64_t, int64_t) {
+    if (missing_[block] != 0) sum(block);
+  });
+  // Blocks of n values with their mean and sum of squares are joined as by Chan, Golub and LeVeque, 1979.
+  const auto width = static_cast<size_t>(blocks_.channels);
+  std::vector<double> m(width), s(width);
+  double n = 0;
+  for (int64_t b = 0; b < blocks_.count; ++b) {
+    const auto more = static_cast<double>(blocks_.size(b));
+    const double share = more / (n + more), both = n * share;
+    const size_t at = static_cast<size_t>(b) * width;
+    for (size_t j = 0; j < width; ++j) {
+      const double difference = static_cast<double>(means_[at + j]) - m[j];
+      s[j] += static_cast<double>(squares_[at + j]) + difference * difference * both;
+      m[j] += difference * share;
+    }
+    n += more;
+  }
+  for (size_t j = 0; j < width; ++j) {
+    mean[j] = static_cast<T>(n > 0 ? m[j] : std::nan(""));
+    var[j] = static_cast<T>(s[j] / n);
+  }
+}
+
+template class RowMoments<float>;
+template class RowMoments<double>;
 
 std::vector<KernelEntry> batch_norm_kernels() {
   return {{&ops::batch_norm, prepare_batch_norm},

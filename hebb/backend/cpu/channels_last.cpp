@@ -4,6 +4,7 @@
 
 #include "hebb/backend/cpu/conv.h"
 #include "hebb/backend/cpu/kernel_support.h"
+#include "hebb/backend/cpu/row_moments.h"
 #include "hebb/backend/cpu/steady.h"
 #include "hebb/backend/cpu/thin_conv.h"
 #include "hebb/core/check.h"
@@ -105,7 +106,7 @@ struct KeptFilters {
 };
 
 /// What follows a convolution's sums.
-enum class Then { nothing, relu, add_relu };
+enum class Then { nothing, relu, add_relu, moments };
 
 template <Then then>
 Kernel prepare_conv(const Attrs& attrs, SpecPtrs in, SpecPtrs out) {
@@ -113,13 +114,22 @@ Kernel prepare_conv(const Attrs& attrs, SpecPtrs in, SpecPtrs out) {
   const auto& a = attrs.as<Conv2dAttrs>();
   if (!served(a, in, out)) return {};
   ConvShape s = conv_shape(a, in[0]->shape, in[1]->shape, out[0]->shape);
-  s.relu = then != Then::nothing;
+  s.relu = then == Then::relu || kAdds;
   if (kAdds && is_thin(s)) return {};
   return [s, bias = in.size() >= 3, kept = KeptFilters<Pass::forward>()](
              ExecContext& context, const void* const* x, void* const* y) {
-    const float* const w = floats(x[1]);
-    last_forward(s, floats(x[0]), w, bias ? floats(x[2]) : nullptr, floats(y[0]), kept.of(context, s, w),
-                 kAdds ? floats(x[3]) : nullptr);
+    const auto run = [&](const ConvEnd& end) {
+      const float* const w = floats(x[1]);
+      last_forward(s, floats(x[0]), w, bias ? floats(x[2]) : nullptr, floats(y[0]), kept.of(context, s, w),
+                   end);
+    };
+    if constexpr (then == Then::moments) {
+      RowMoments<float> moments(floats(y[0]), s.batch * s.out_h * s.out_w, s.out_channels);
+      run({.ready = &moments});
+      moments.finish(floats(y[1]), floats(y[2]));
+    } else {
+      run({.residual = kAdds ? floats(x[3]) : nullptr});
+    }
   };
 }
 Kernel prepare_conv_input_grad(const Attrs& attrs, SpecPtrs in, SpecPtrs out) {
@@ -279,6 +289,7 @@ std::vector<KernelEntry> nhwc_kernels() {
           {&ops::conv2d_nhwc, prepare_conv<Then::nothing>},
           {&ops::conv2d_relu_nhwc, prepare_conv<Then::relu>},
           {&ops::conv2d_add_relu_nhwc, prepare_conv<Then::add_relu>},
+          {&ops::conv2d_moments_nhwc, prepare_conv<Then::moments>},
           {&ops::conv2d_input_grad_nhwc, prepare_conv_input_grad},
           {&ops::conv2d_weight_grad_nhwc, prepare_conv_weight_grad},
           {&ops::max_pool2d_nhwc, prepare_max_pool2d},

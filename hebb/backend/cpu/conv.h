@@ -7,6 +7,8 @@
 
 namespace hebb::cpu {
 
+class RowsReady;  // gemm.h
+
 /// Sizes of a convolution. x is [batch, in_channels, in_h, in_w], y is [batch, out_channels, out_h, out_w]
 /// and the weight [out_channels, in_channels / groups, kernel_h, kernel_w]. Zeros surround x: `pad_top` rows
 /// above it, `pad_left` columns left of it, and as many below and to the right as out_h and out_w need.
@@ -50,11 +52,17 @@ void conv2d_weight_grad(const ConvShape& shape, const T* gy, const T* x, T* gw);
 /// What reads weights.
 enum class Pass { forward, input_grad };
 
+/// What becomes of outputs, where channels are last.
+struct ConvEnd {
+  const float* residual =
+      nullptr;                 ///< images as y is, added before it is rectified; not where is_thin() holds
+  RowsReady* ready = nullptr;  ///< is told of pixels of y, perhaps
+};
+
 /// The same of images whose channels are last, for one group. Neither of the first two reads `w` where it is
-/// given `filters`, which last_filters() made of it. The forward one adds `residual`, images as y is, before
-/// it rectifies; there must be none where is_thin() holds.
+/// given `filters`, which last_filters() made of it.
 void last_forward(const ConvShape& shape, const float* x, const float* w, const float* bias, float* y,
-                  const float* filters = nullptr, const float* residual = nullptr);
+                  const float* filters = nullptr, const ConvEnd& end = {});
 void last_input_grad(const ConvShape& shape, const float* gy, const float* w, float* gx,
                      const float* filters = nullptr);
 void last_weight_grad(const ConvShape& shape, const float* gy, const float* x, float* gw);

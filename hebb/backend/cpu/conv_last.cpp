@@ -218,12 +218,13 @@ void last_filters(const ConvShape& s, Pass pass, const float* w, float* out) {
 }
 
 void last_forward(const ConvShape& s, const float* x, const float* w, const float* bias, float* y,
-                  const float* filters, const float* residual) {
-  if (is_winograd_forward(s)) return winograd_forward(s, x, w, bias, y, filters, residual);
+                  const float* filters, const ConvEnd& end) {
+  if (is_winograd_forward(s)) return winograd_forward(s, x, w, bias, y, filters, end);
   if (is_thin(s)) return thin_forward(s, x, w, bias, y, filters);
   Gemm<float> g = forward_product(s, x, filters ? nullptr : weights_by_tap(s, w), bias, y);
   g.b_packed = filters;
-  g.residual = residual;
+  g.residual = end.residual;
+  g.ready = end.ready;
   if (is_pointwise(s)) return gemm(g);
   const Columns columns(s, x);
   g.a_rows = &columns.rows;

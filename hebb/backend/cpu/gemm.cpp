@@ -127,7 +127,7 @@ class BlockedProduct {
     large_a_ = !g.a_rows && g.m * g.k * static_cast<int64_t>(sizeof(T)) >= kLarge;
     large_b_ = !g.b_rows && !g.b_packed && g.n * g.k * static_cast<int64_t>(sizeof(T)) >= kLarge;
     large_c_ = g.m * g.n * static_cast<int64_t>(sizeof(T)) >= 8 * kLarge;
-    streamed_ = streams(g.c, g.m * g.n, g.ldc);
+    streamed_ = !g.ready && streams(g.c, g.m * g.n, g.ldc);
   }
 
   void run() {
@@ -180,6 +180,7 @@ class BlockedProduct {
     col_bias_ = last_block ? g_.col_bias : nullptr;
     row_bias_ = last_block ? g_.row_bias : nullptr;
     residual_ = last_block ? g_.residual : nullptr;
+    ready_ = last_block ? g_.ready : nullptr;
     for (int64_t i = 0; i < row_blocks_.count; ++i) run_rows(i, block);
   }
 
@@ -232,6 +233,7 @@ class BlockedProduct {
         }
       }
     }
+    if (ready_) ready_->ready(i0, row_blocks_.size(row_block), columns_);
   }
 
   void pack_rows(int64_t i, int64_t rows, T* out) {
@@ -322,6 +324,7 @@ class BlockedProduct {
   int64_t j0_, columns_, panels_, k0_, elements_, depth_, b_panel_stride_;
   const T* b_;
   const T *row_bias_, *col_bias_, *residual_;
+  RowsReady* ready_;
   TileEnd<T> end_;
   Prefetcher next_;
 };

@@ -22,6 +22,18 @@ struct PixelRows {
   int64_t run = 1;
 };
 
+/// Is told which rows of results are final, by the threads that wrote them, while they are near: work that
+/// follows can begin. The results [rows][columns] of a product, or the pixels [image, row, column][channels]
+/// of a convolution.
+class RowsReady {
+ public:
+  /// So many columns of rows [first, first + rows) are. No result is told of twice; some may never be.
+  virtual void ready(int64_t first, int64_t rows, int64_t columns) = 0;
+
+ protected:
+  ~RowsReady() = default;
+};
+
 /// C[m,n] = op(A)[m,k] op(B)[k,n] (+ C if accumulate) (+ row_bias[i]) (+ col_bias[j]), row-major.
 /// op(A) is A, or its transpose when `trans_a` (A is then stored as [k,m]); B alike. Each leading dimension
 /// counts elements from one stored row to the next. T is float or double. C must not overlap A or B.
@@ -41,6 +53,7 @@ struct Gemm {
   const T* col_bias = nullptr;  // n values
   const T* residual = nullptr;  // added to what comes out, in rows as those of C
   bool relu = false;            // rectify what comes out, at last
+  RowsReady* ready = nullptr;   // is told of rows of C
   /// In place of `a` or `b`: rows [m, k] or [k, n] that are gathered while they are packed. Not with trans_a,
   /// trans_b.
   const PixelRows<T>* a_rows = nullptr;

@@ -237,7 +237,7 @@ void points_to_images(const TiledConv& conv, const ImageLayout& l, const Points&
       const V add = bias ? load_first(bias + k, channels) : hn::Zero(Tag<float>());
       const bool in_place = l.channel == 1 && channels == kChannels && rows == 4 && pixels == width;
       int64_t at = image * l.image + l.offset + k * l.channel + 4 * row * l.row + 4 * column * l.pixel;
-      const float* const residual = conv.residual ? conv.residual + at : nullptr;
+      const float* const residual = conv.end.residual ? conv.end.residual + at : nullptr;
       for (int64_t i = 0; i < count; ++i) {
         const float* const points = from.at(0, tile - first + i) + (k - k0);
         const float* const here = residual ? residual + 4 * i * l.pixel : nullptr;
@@ -256,7 +256,7 @@ void points_to_images(const TiledConv& conv, const ImageLayout& l, const Points&
         float* const line = strip + r * width * kChannels;
         for (int64_t i = 0; i < pixels; ++i) {
           V v = load(line + i * kChannels);
-          if (residual) v = hn::Add(v, load_first(conv.residual + at + i * l.pixel, channels));
+          if (residual) v = hn::Add(v, load_first(conv.end.residual + at + i * l.pixel, channels));
           v = hn::Max(floor, v);
           if (l.channel == 1) store_first(v, y + at + i * l.pixel, channels);
           else store(v, line + i * kChannels);

@@ -124,6 +124,20 @@ struct FilterPoints {
   }
 };
 
+/// Tells conv.end of the pixels of tiles [first, end).
+void tell_ready(const TiledConv& conv, int64_t first, int64_t end) {
+  const TileGrid& g = conv.grid;
+  const ImageLayout& y = conv.out.whole;
+  while (first < end) {
+    const int64_t column = first % g.columns, row = first / g.columns % g.rows,
+                  image = first / (g.columns * g.rows), tiles = std::min(end - first, g.columns - column);
+    const int64_t from = 4 * column, to = std::min(y.w, 4 * (column + tiles));
+    for (int64_t h = 4 * row; h < std::min(y.h, 4 * (row + 1)); ++h)
+      conv.end.ready->ready((image * y.h + h) * y.w + from, to - from, y.channels);
+    first += tiles;
+  }
+}
+
 double multiplications(const TiledConv& conv) {
   return static_cast<double>(conv.grid.tiles * conv.in.scheme.points()) *
          static_cast<double>(conv.in.channels() * conv.out.channels());
@@ -150,6 +164,7 @@ void forward_by_tiles(const WinogradKernels& kernel, const TiledConv& conv, cons
                              out, &next);
       kernel.points_to_outputs(conv, out, f.phase(i), first, end, f.begin(i), f.end(i), bias, y);
     }
+    if (conv.end.ready) tell_ready(conv, first, end);
   });
 }
 
@@ -364,9 +379,9 @@ void winograd_filters(const ConvShape& s, Pass pass, const float* w, float* out)
 }
 
 void winograd_forward(const ConvShape& s, const float* x, const float* w, const float* bias, float* y,
-                      const float* filters, const float* residual) {
+                      const float* filters, const ConvEnd& end) {
   TiledConv conv = forward_of(s);
-  conv.residual = residual;
+  conv.end = end;
   forward(kernels(false), conv, x, filters_of(s, w), const_cast<float*>(filters), bias, y);
 }
 

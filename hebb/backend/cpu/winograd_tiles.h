@@ -109,7 +109,7 @@ struct TiledConv {
   TileGrid grid;
   bool relu;
   int64_t longest_sum;
-  const float* residual = nullptr;  // added to the outputs, see winograd_forward()
+  ConvEnd end = {};
 };
 
 /// A matrix for each point: rows `row` apart, matrices `point` apart. Operands of products in bf16 are

@@ -1,10 +1,12 @@
-// Convolutions and linear layers with the ReLU that follows them, or an addition and ReLU. Compiled functions
-// make them (hebb/graph/passes/join_relu.cpp): all of it happens to sums while they are in registers.
+// Convolutions and linear layers with what follows them. Compiled functions make them: additions and ReLU
+// (hebb/graph/passes/join_relu.cpp) happen to sums while they are in registers, mean and variance
+// (join_moments.cpp) are of sums that are near.
 #include "hebb/core/check.h"
 #include "hebb/ops/conv_attrs.h"
 #include "hebb/ops/elementwise.h"
 #include "hebb/ops/op_support.h"
 #include "hebb/ops/table.h"
+#include "hebb/ops/view.h"
 
 namespace hebb::ops {
 namespace {
@@ -62,5 +64,27 @@ const OpDef conv2d_add_relu_nhwc{
     },
     .multiply_adds = [](SpecPtrs in, const Specs& out,
                         const Attrs& attrs) { return conv2d_nhwc.multiply_adds(in.first(3), out, attrs); }};
+
+const OpDef conv2d_moments_nhwc{
+    .name = "conv2d_moments_nhwc",
+    .kind = Kind::Contract,
+    .doc = "conv2d(x) of images [N, H, W, C], and the mean and biased variance of each of its channels",
+    .infer = [](SpecPtrs in, const Attrs& attrs) -> Specs {
+      Specs out = conv2d_nhwc.infer(in, attrs);
+      const TensorSpec channels(Shape{out[0].shape[3]}, out[0].dtype, out[0].device);
+      out.push_back(channels);
+      out.push_back(channels);
+      return out;
+    },
+    .decompose = [](const Attrs& attrs, std::span<const Tensor> in) -> Outputs {
+      const Tensor y = apply(conv2d_nhwc, attrs, in)[0];
+      const Shape& s = y.shape();
+      const Outputs moments =
+          apply(batch_norm_moments, detail::NoAttrs{}, {{hebb::reshape(y, {s[0] * s[1] * s[2], s[3]})}});
+      return {y, moments[0], moments[1]};
+    },
+    .samples = [] { return conv2d_nhwc.samples(); },
+    .multiply_adds = [](SpecPtrs in, const Specs& out,
+                        const Attrs& attrs) { return conv2d_nhwc.multiply_adds(in, out, attrs); }};
 
 }  // namespace hebb::ops
