@@ -83,7 +83,11 @@ const OpDef conv2d_moments_nhwc{
           apply(batch_norm_moments, detail::NoAttrs{}, {{hebb::reshape(y, {s[0] * s[1] * s[2], s[3]})}});
       return {y, moments[0], moments[1]};
     },
-    .samples = [] { return conv2d_nhwc.samples(); },
+    .samples = []() -> std::vector<Sample> {
+      std::vector<Sample> some = conv2d_nhwc.samples();  // but those without outputs, whose mean is no number
+      std::erase_if(some, [](const Sample& s) { return s.inputs[0].shape.numel() == 0; });
+      return some;
+    },
     .multiply_adds = [](SpecPtrs in, const Specs& out,
                         const Attrs& attrs) { return conv2d_nhwc.multiply_adds(in, out, attrs); }};
 

@@ -74,6 +74,10 @@ struct Channels {
   }
 };
 
+// Elements whose sums are one partial sum. They stay in the second-level cache, moments beside what a
+// convolution keeps there; gradients have the blocks of fused programs.
+constexpr int64_t kMomentsBlock = 16384, kGradientBlock = 32768;
+
 /// Calls fn(block, its first element, its rows) for all.
 template <class F>
 void each_block(const RowBlocks& blocks, double ns_each, F fn) {
@@ -96,7 +100,7 @@ void batch_norm_rows(const Channels& c, const T* x, const T* weight, const T* bi
   RowMoments<T>(x, c.batch, c.channels).finish(mean, var);
   std::vector<T> scale(static_cast<size_t>(c.channels));
   for (size_t j = 0; j < scale.size(); ++j) scale[j] = scale_of(weight[j], var[j], eps);
-  each_block({c.batch, c.channels}, 0.2, [&](int64_t, int64_t first, int64_t rows) {
+  each_block({c.batch, c.channels, kMomentsBlock}, 0.2, [&](int64_t, int64_t first, int64_t rows) {
     kernels<T>().normalize_channels(x + first, rows, c.channels, mean, scale.data(), bias, y + first);
   });
 }
@@ -173,7 +177,7 @@ struct GradientOperands {
 template <class T>
 void batch_norm_grad_rows(const Channels& c, double eps, const GradientOperands<T>& o) {
   const BatchNormKernels<T> k = kernels<T>();
-  const RowBlocks blocks(c.batch, c.channels);
+  const RowBlocks blocks(c.batch, c.channels, kGradientBlock);
   const auto width = static_cast<size_t>(c.channels);
   std::vector<T> plain(static_cast<size_t>(blocks.count) * width), centred(plain.size());
   each_block(blocks, 0.3, [&](int64_t block, int64_t first, int64_t rows) {
@@ -271,17 +275,17 @@ Kernel prepare_grad_factors(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
 
 }  // namespace
 
-RowBlocks::RowBlocks(int64_t height, int64_t width)
+RowBlocks::RowBlocks(int64_t height, int64_t width, int64_t elements)
     : rows(height),
       channels(width),
-      each(std::max<int64_t>(1, 16384 / std::max<int64_t>(1, width))),
+      each(std::max<int64_t>(1, elements / std::max<int64_t>(1, width))),
       count((height + each - 1) / each) {}
 int64_t RowBlocks::size(int64_t block) const { return std::min(each, rows - block * each); }
 
 template <class T>
 RowMoments<T>::RowMoments(const T* x, int64_t rows, int64_t channels)
     : x_(x),
-      blocks_(rows, channels),
+      blocks_(rows, channels, kMomentsBlock),
       means_(static_cast<size_t>(blocks_.count * channels)),
       squares_(means_.size()),
       missing_(new std::atomic<int64_t>[static_cast<size_t>(blocks_.count)]) {

@@ -9,10 +9,10 @@
 
 namespace hebb::cpu {
 
-/// The rows of a matrix in blocks that stay in the second-level cache, cut by the shape alone.
+/// The rows of a matrix in blocks of about so many elements, cut by the shape alone.
 struct RowBlocks {
   int64_t rows, channels, each, count;
-  RowBlocks(int64_t height, int64_t width);
+  RowBlocks(int64_t height, int64_t width, int64_t elements);
   int64_t size(int64_t block) const;
 };
 
