@@ -47,6 +47,9 @@ void fuse(Graph& graph);
 /// Runs a fused program again where its large result would wait long for its next reader, as activations wait
 /// for the way back, and its input is kept anyway: less memory for one more pass over it.
 void rematerialize(Graph& graph);
+/// Lets input gradients of convolutions [N, H, W, C] run the fused program that alone reads them, on blocks
+/// of rows that are still near: a pass over memory less.
+void join_gradients(Graph& graph);
 /// Makes one update of those of small parameters that share their options: many calls less. They then wait
 /// for the last of their gradients.
 void join_updates(Graph& graph);

@@ -100,6 +100,17 @@ Outputs decompose_fused(const Attrs& attrs, std::span<const Tensor> inputs) {
 
 }  // namespace
 
+int FusedProgram::successor(int at) const {
+  const auto first = static_cast<int>(inputs.size());
+  int last = first;
+  for (size_t i = 0; i < instructions.size(); ++i)
+    for (const int v : instructions[i].operands)
+      if (v == at) last = first + static_cast<int>(i);
+  for (size_t k = 0; k < outputs.size(); ++k)
+    if (outputs[k] >= last && !maker(outputs[k]).is_sum()) return static_cast<int>(k);
+  return -1;
+}
+
 std::string FusedProgram::str() const {
   const auto name = [&](int v) {
     return fmt::format("{}{}", static_cast<size_t>(v) < inputs.size() ? 'x' : 't', v);

@@ -31,6 +31,7 @@ struct FusedInstruction {
 };
 /// Values are numbered: first the inputs, then what each instruction computes. Sums are outputs only.
 struct FusedProgram {
+  static constexpr size_t kMostInputs = 12;
   std::vector<FusedOperand> inputs;
   std::vector<FusedInstruction> instructions;
   std::vector<int> outputs;  ///< 1 to 4 results of instructions
@@ -39,6 +40,9 @@ struct FusedProgram {
   const FusedInstruction& maker(int value) const {
     return instructions[static_cast<size_t>(value) - inputs.size()];
   }
+  /// The output that may lie where the dense input `at` does: an element for each place, made when nothing
+  /// reads that input any more. -1 if there is none.
+  int successor(int at) const;
   /// "(x, x1: row) t2 = sub(x0, x1); t3 = relu(t2); return t3"
   std::string str() const;
 };

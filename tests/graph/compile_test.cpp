@@ -29,7 +29,7 @@ struct PassesOff {
 };
 constexpr const char* kAllPasses =
     "fold_constants,simplify,share_common,drop_dead,fold_linear,pool_first,channels_last,join_pool,join_relu,"
-    "split_norms,join_moments,fuse,rematerialize,join_updates";
+    "split_norms,join_moments,fuse,rematerialize,join_gradients,join_updates";
 
 // "" if both hold the same bits.
 std::string differ(const Tensors& got, const Tensors& want) {

@@ -27,6 +27,7 @@ const std::map<std::string_view, std::string_view> kWithoutGolden{
     {"conv2d_relu_nhwc", "as fused"},
     {"conv2d_add_relu_nhwc", "as fused"},
     {"conv2d_moments_nhwc", "as fused"},
+    {"conv2d_input_grad_fused_nhwc", "as fused"},
     {"conv2d_max_pool2d", "as fused"},
     {"conv2d_max_pool2d_values", "as fused"},
     {"batch_norm_moments", "a part of batch_norm"},

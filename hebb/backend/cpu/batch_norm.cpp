@@ -78,15 +78,28 @@ struct Channels {
 // convolution keeps there; gradients have the blocks of fused programs.
 constexpr int64_t kMomentsBlock = 16384, kGradientBlock = 32768;
 
-/// Calls fn(block, its first element, its rows) for all.
-template <class F>
-void each_block(const RowBlocks& blocks, double ns_each, F fn) {
-  parallel_for(blocks.count, grain(ns_each * static_cast<double>(blocks.each * blocks.channels)),
-               [&](int64_t begin, int64_t end) {
-                 for (int64_t b = begin; b < end; ++b)
-                   fn(b, b * blocks.each * blocks.channels, blocks.size(b));
-               });
+int64_t rows_of_block(int64_t elements, int64_t columns) {
+  return std::max<int64_t>(1, elements / std::max<int64_t>(1, columns));
 }
+
+/// The rows of [N, C] in such blocks, cut by the shape alone.
+struct RowBlocks {
+  int64_t rows, channels, each, count;
+  RowBlocks(const Channels& c, int64_t elements)
+      : rows(c.batch),
+        channels(c.channels),
+        each(rows_of_block(elements, c.channels)),
+        count((rows + each - 1) / each) {}
+  /// Calls fn(block, its first element, its rows) for all.
+  template <class F>
+  void parallel(double ns_each, F fn) const {
+    parallel_for(count, grain(ns_each * static_cast<double>(each * channels)),
+                 [&](int64_t begin, int64_t end) {
+                   for (int64_t b = begin; b < end; ++b)
+                     fn(b, b * each * channels, std::min(each, rows - b * each));
+                 });
+  }
+};
 
 template <class T>
 T scale_of(T weight, T var, double eps) {
@@ -100,7 +113,7 @@ void batch_norm_rows(const Channels& c, const T* x, const T* weight, const T* bi
   RowMoments<T>(x, c.batch, c.channels).finish(mean, var);
   std::vector<T> scale(static_cast<size_t>(c.channels));
   for (size_t j = 0; j < scale.size(); ++j) scale[j] = scale_of(weight[j], var[j], eps);
-  each_block({c.batch, c.channels, kMomentsBlock}, 0.2, [&](int64_t, int64_t first, int64_t rows) {
+  RowBlocks(c, kMomentsBlock).parallel(0.2, [&](int64_t, int64_t first, int64_t rows) {
     kernels<T>().normalize_channels(x + first, rows, c.channels, mean, scale.data(), bias, y + first);
   });
 }
@@ -177,10 +190,10 @@ struct GradientOperands {
 template <class T>
 void batch_norm_grad_rows(const Channels& c, double eps, const GradientOperands<T>& o) {
   const BatchNormKernels<T> k = kernels<T>();
-  const RowBlocks blocks(c.batch, c.channels, kGradientBlock);
+  const RowBlocks blocks(c, kGradientBlock);
   const auto width = static_cast<size_t>(c.channels);
   std::vector<T> plain(static_cast<size_t>(blocks.count) * width), centred(plain.size());
-  each_block(blocks, 0.3, [&](int64_t block, int64_t first, int64_t rows) {
+  blocks.parallel(0.3, [&](int64_t block, int64_t first, int64_t rows) {
     const size_t at = static_cast<size_t>(block) * width;
     k.channel_gradient_sums(o.g + first, o.x + first, o.mean, rows, c.channels, plain.data() + at,
                             centred.data() + at);
@@ -199,7 +212,7 @@ void batch_norm_grad_rows(const Channels& c, double eps, const GradientOperands<
     b[j] = r.b;
     shift[j] = r.shift;
   }
-  each_block(blocks, 0.3, [&](int64_t, int64_t first, int64_t rows) {
+  blocks.parallel(0.3, [&](int64_t, int64_t first, int64_t rows) {
     k.combine_channels(o.g + first, o.x + first, rows, c.channels, o.mean, a.data(), b.data(), shift.data(),
                        o.gx + first);
   });
@@ -275,52 +288,30 @@ Kernel prepare_grad_factors(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
 
 }  // namespace
 
-RowBlocks::RowBlocks(int64_t height, int64_t width, int64_t elements)
-    : rows(height),
-      channels(width),
-      each(std::max<int64_t>(1, elements / std::max<int64_t>(1, width))),
-      count((height + each - 1) / each) {}
-int64_t RowBlocks::size(int64_t block) const { return std::min(each, rows - block * each); }
+template <class T>
+RowMoments<T>::RowMoments(const T* x, int64_t rows, int64_t columns)
+    : BlocksReady(rows, columns, rows_of_block(kMomentsBlock, columns)),
+      x_(x),
+      columns_(columns),
+      means_(static_cast<size_t>(count_ * columns)),
+      squares_(means_.size()) {}
 
 template <class T>
-RowMoments<T>::RowMoments(const T* x, int64_t rows, int64_t channels)
-    : x_(x),
-      blocks_(rows, channels, kMomentsBlock),
-      means_(static_cast<size_t>(blocks_.count * channels)),
-      squares_(means_.size()),
-      missing_(new std::atomic<int64_t>[static_cast<size_t>(blocks_.count)]) {
-  for (int64_t b = 0; b < blocks_.count; ++b) missing_[b] = blocks_.size(b) * channels;
-}
-
-template <class T>
-void RowMoments<T>::ready(int64_t first, int64_t rows, int64_t columns) {
-  for (const int64_t end = first + rows; first < end;) {
-    const int64_t block = first / blocks_.each, next = std::min(end, (block + 1) * blocks_.each);
-    // Whoever completes a block sees what all others wrote of it.
-    const int64_t more = (next - first) * columns;
-    if (missing_[block].fetch_sub(more, std::memory_order_acq_rel) == more) sum(block);
-    first = next;
-  }
-}
-
-template <class T>
-void RowMoments<T>::sum(int64_t block) {
-  const int64_t at = block * blocks_.channels;
-  kernels<T>().channel_moments(x_ + at * blocks_.each, blocks_.size(block), blocks_.channels,
-                               means_.data() + at, squares_.data() + at);
+void RowMoments<T>::run(int64_t block) {
+  const int64_t at = block * columns_;
+  kernels<T>().channel_moments(x_ + at * each_, rows_of(block), columns_, means_.data() + at,
+                               squares_.data() + at);
 }
 
 template <class T>
 void RowMoments<T>::finish(T* mean, T* var) {
-  each_block(blocks_, 0.2, [&](int64_t block, int64_t, int64_t) {
-    if (missing_[block] != 0) sum(block);
-  });
+  finish_blocks(0.2 * static_cast<double>(each_ * columns_));
   // Blocks of n values with their mean and sum of squares are joined as by Chan, Golub and LeVeque, 1979.
-  const auto width = static_cast<size_t>(blocks_.channels);
+  const auto width = static_cast<size_t>(columns_);
   std::vector<double> m(width), s(width);
   double n = 0;
-  for (int64_t b = 0; b < blocks_.count; ++b) {
-    const auto more = static_cast<double>(blocks_.size(b));
+  for (int64_t b = 0; b < count_; ++b) {
+    const auto more = static_cast<double>(rows_of(b));
     const double share = more / (n + more), both = n * share;
     const size_t at = static_cast<size_t>(b) * width;
     for (size_t j = 0; j < width; ++j) {

@@ -12,6 +12,7 @@
 #include "hebb/ops/channels_last.h"
 #include "hebb/ops/conv.h"
 #include "hebb/ops/conv_attrs.h"
+#include "hebb/ops/conv_fused.h"
 #include "hebb/ops/pool_attrs.h"
 #include "hebb/ops/table.h"
 
@@ -140,6 +141,26 @@ Kernel prepare_conv_input_grad(const Attrs& attrs, SpecPtrs in, SpecPtrs out) {
                                                      void* const* y) {
     const float* const w = floats(x[1]);
     last_input_grad(s, floats(x[0]), w, floats(y[0]), kept.of(context, s, w));
+  };
+}
+// The gradient is written where the program writes a result in its place.
+Kernel prepare_conv_input_grad_fused(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
+  const auto& a = attrs.as<ConvFusedAttrs>();
+  const Specs gradient = ops::conv2d_input_grad_nhwc.infer(in.first(2), a.conv);
+  const TensorSpec* const gx = &gradient[0];
+  const int place = a.program->successor(static_cast<int>(a.at));
+  if (!served(a.conv, in.first(2), SpecPtrs(&gx, 1)) || place < 0) return {};
+  const ConvShape s = conv_shape(a.conv, gx->shape, in[1]->shape, in[0]->shape);
+  return [s, place, at = a.at, count = in.size() - 1, kept = KeptFilters<Pass::input_grad>(),
+          run = prepare_program_behind(*a.program, program_inputs(a, in, gx), s.in_channels)](
+             ExecContext& context, const void* const* x, void* const* y) {
+    std::array<const void*, FusedProgram::kMostInputs> operands;
+    for (size_t i = 0, from = 2; i < count; ++i)
+      operands[i] = static_cast<int64_t>(i) == at ? y[place] : x[from++];
+    run(operands.data(), y, [&](RowsReady* ready) {
+      const float* const w = floats(x[1]);
+      last_input_grad(s, floats(x[0]), w, floats(y[place]), kept.of(context, s, w), ready);
+    });
   };
 }
 Kernel prepare_conv_weight_grad(const Attrs& attrs, SpecPtrs in, SpecPtrs out) {
@@ -291,6 +312,7 @@ std::vector<KernelEntry> nhwc_kernels() {
           {&ops::conv2d_add_relu_nhwc, prepare_conv<Then::add_relu>},
           {&ops::conv2d_moments_nhwc, prepare_conv<Then::moments>},
           {&ops::conv2d_input_grad_nhwc, prepare_conv_input_grad},
+          {&ops::conv2d_input_grad_fused_nhwc, prepare_conv_input_grad_fused},
           {&ops::conv2d_weight_grad_nhwc, prepare_conv_weight_grad},
           {&ops::max_pool2d_nhwc, prepare_max_pool2d},
           {&ops::max_pool2d_grad_nhwc, prepare_max_pool2d_grad},

@@ -60,11 +60,11 @@ struct ConvEnd {
 };
 
 /// The same of images whose channels are last, for one group. Neither of the first two reads `w` where it is
-/// given `filters`, which last_filters() made of it.
+/// given `filters`, which last_filters() made of it. `ready` is told of pixels of gx, perhaps.
 void last_forward(const ConvShape& shape, const float* x, const float* w, const float* bias, float* y,
                   const float* filters = nullptr, const ConvEnd& end = {});
 void last_input_grad(const ConvShape& shape, const float* gy, const float* w, float* gx,
-                     const float* filters = nullptr);
+                     const float* filters = nullptr, RowsReady* ready = nullptr);
 void last_weight_grad(const ConvShape& shape, const float* gy, const float* x, float* gw);
 /// Weights in the order in which last_forward() or last_input_grad() reads them, last_filters_size()
 /// elements.

@@ -231,8 +231,9 @@ void last_forward(const ConvShape& s, const float* x, const float* w, const floa
   gemm(g);
 }
 
-void last_input_grad(const ConvShape& s, const float* gy, const float* w, float* gx, const float* filters) {
-  if (is_winograd_input_grad(s)) return winograd_input_grad(s, gy, w, gx, filters);
+void last_input_grad(const ConvShape& s, const float* gy, const float* w, float* gx, const float* filters,
+                     RowsReady* ready) {
+  if (is_winograd_input_grad(s)) return winograd_input_grad(s, gy, w, gx, filters, ready);
   if (is_tiling(s)) {
     const Tiling tiling{s};
     if (!filters) {
@@ -258,6 +259,7 @@ void last_input_grad(const ConvShape& s, const float* gy, const float* w, float*
         g.b = p.weights(s, w);
       }
       g.c = out;
+      if (whole) g.ready = ready;
       gemm(g);
       if (whole) continue;
     }

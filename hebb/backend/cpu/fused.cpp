@@ -3,6 +3,7 @@
 #include <memory>
 #include <vector>
 
+#include "hebb/backend/cpu/blocks_ready.h"
 #include "hebb/backend/cpu/elementwise.h"
 #include "hebb/backend/cpu/gemm.h"
 #include "hebb/backend/cpu/kernel_support.h"
@@ -104,7 +105,8 @@ constexpr int64_t kStreamed = 2 << 20;  // results of so many elements are in no
 /// A program made ready for operands of certain sizes.
 class Machine {
  public:
-  Machine(const FusedProgram& program, SpecPtrs in)
+  /// Results may be written past the caches if nothing of them is there.
+  Machine(const FusedProgram& program, SpecPtrs in, bool may_stream)
       : program_(program), space_(program, in), inputs_(static_cast<int>(program.inputs.size())) {
     bool flat = true;  // only dense and scalar operands: rows do not matter
     for (size_t i = 0; i < in.size(); ++i) {
@@ -115,26 +117,38 @@ class Machine {
     }
     for (const FusedInstruction& i : program.instructions) flat = flat && !i.is_sum();
     columns_ = flat ? kTile : space_.columns;
-    streams_ = space_.total >= kStreamed && columns_ % 16 == 0;
+    streams_ = may_stream && space_.total >= kStreamed && columns_ % 16 == 0;
+    const int64_t width = std::max<int64_t>(1, columns_);
+    rows_ = (space_.total + width - 1) / width;
+    each_ = std::max<int64_t>(1, kBlock / width);
+    blocks_ = (rows_ + each_ - 1) / each_;
     assign_registers();
   }
 
   void run(const void* const* inputs, void* const* outputs) const {
     if (space_.total == 0) return clear_sums(outputs);
     const Loops loops;
-    const int64_t rows = (space_.total + columns_ - 1) / columns_,
-                  each = std::max<int64_t>(1, kBlock / columns_);
-    const int64_t blocks = (rows + each - 1) / each;
-    std::vector<float> partial(static_cast<size_t>(blocks * sums_ * columns_));
-    const double ns =
-        0.15 * static_cast<double>(each * columns_) * static_cast<double>(program_.instructions.size());
-    parallel_for(blocks, grain(ns), [&](int64_t begin, int64_t end) {
+    std::vector<float> partial(static_cast<size_t>(blocks_ * sums_ * columns_));
+    parallel_for(blocks_, grain(block_ns()), [&](int64_t begin, int64_t end) {
       Tiles tiles(*this, loops, inputs, outputs);
-      for (int64_t b = begin; b < end; ++b)
-        tiles.run_rows(b * each, std::min(rows, (b + 1) * each), partial.data() + b * sums_ * columns_);
+      for (int64_t b = begin; b < end; ++b) tiles.run_block(b, partial);
       hwy::FlushStream();
     });
-    join_sums(partial, blocks, outputs);
+    join_sums(partial, outputs);
+  }
+
+  /// The same while `write` writes an input.
+  void run_behind(int64_t columns, const void* const* inputs, void* const* outputs,
+                  const Write& write) const {
+    // Blocks that are no whole rows are left to the end.
+    const bool whole = columns > 0 && each_ * columns_ % columns == 0;
+    if (space_.total == 0 || !whole) {
+      write(nullptr);
+      return run(inputs, outputs);
+    }
+    Behind behind(*this, columns, inputs, outputs);
+    write(&behind);
+    behind.finish();
   }
 
  private:
@@ -160,9 +174,11 @@ class Machine {
           at_(m.values_.size()) {
       for (int i = 0; i < m_.inputs_; ++i) fill_once(i);
     }
-    void run_rows(int64_t begin, int64_t end, float* sums) {
-      const int64_t columns = m_.columns_, step = std::max<int64_t>(1, kTile / columns);
-      for (int64_t r = begin; r < end; r += step) {
+    void run_block(int64_t block, std::vector<float>& partial) {
+      float* const sums = partial.data() + block * m_.sums_ * m_.columns_;
+      const int64_t columns = m_.columns_, step = std::max<int64_t>(1, kTile / columns),
+                    end = std::min(m_.rows_, (block + 1) * m_.each_);
+      for (int64_t r = block * m_.each_; r < end; r += step) {
         const int64_t stop = std::min(m_.space_.total, std::min(end, r + step) * columns);
         for (int64_t first = r * columns; first < stop; first += kTile)
           run_tile(first, std::min(kTile, stop - first), sums);
@@ -255,6 +271,34 @@ class Machine {
     std::vector<float*> at_;  // by value: the tile
   };
 
+  /// Blocks that are run once the input that is being written has them.
+  class Behind final : public BlocksReady {
+   public:
+    Behind(const Machine& m, int64_t columns, const void* const* inputs, void* const* outputs)
+        : BlocksReady(m.space_.total / columns, columns, m.each_ * m.columns_ / columns),
+          m_(m),
+          inputs_(inputs),
+          outputs_(outputs),
+          partial_(static_cast<size_t>(m.blocks_ * m.sums_ * m.columns_)) {}
+    void finish() {
+      finish_blocks(m_.block_ns());
+      m_.join_sums(partial_, outputs_);
+    }
+
+   private:
+    void run(int64_t block) override { Tiles(m_, loops_, inputs_, outputs_).run_block(block, partial_); }
+
+    const Machine& m_;
+    const Loops loops_;
+    const void* const* const inputs_;
+    void* const* const outputs_;
+    std::vector<float> partial_;
+  };
+
+  double block_ns() const {
+    return 0.15 * static_cast<double>(each_ * columns_) * static_cast<double>(program_.instructions.size());
+  }
+
   // Registers for inputs that must be spread out and for values that do not leave; a register is free again
   // after its last reader.
   void assign_registers() {
@@ -284,13 +328,13 @@ class Machine {
     }
   }
 
-  void join_sums(const std::vector<float>& partial, int64_t blocks, void* const* outputs) const {
+  void join_sums(const std::vector<float>& partial, void* const* outputs) const {
     int64_t sum = 0;
     for (size_t i = 0; i < program_.instructions.size(); ++i) {
       if (!program_.instructions[i].is_sum()) continue;
       float* const to = output<float>(outputs, values_[static_cast<size_t>(inputs_) + i].output);
       std::vector<double> all(static_cast<size_t>(columns_));
-      for (int64_t b = 0; b < blocks; ++b) {
+      for (int64_t b = 0; b < blocks_; ++b) {
         const float* const from = partial.data() + (b * sums_ + sum) * columns_;
         for (int64_t c = 0; c < columns_; ++c) all[static_cast<size_t>(c)] += static_cast<double>(from[c]);
       }
@@ -309,7 +353,8 @@ class Machine {
   bool streams_;
   int inputs_, registers_ = 0;
   int64_t columns_, sums_ = 0;
-  std::vector<int64_t> apart_;  // by input: elements from row to row where they lie apart, else 0
+  int64_t rows_, each_, blocks_;  // of columns_ elements; of a block; of all
+  std::vector<int64_t> apart_;    // by input: elements from row to row where they lie apart, else 0
   std::vector<Value> values_;
 };
 
@@ -320,9 +365,16 @@ Kernel prepare_fused(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
 }  // namespace
 
 Kernel prepare_program(const FusedProgram& program, SpecPtrs in) {
-  const auto machine = std::make_shared<const Machine>(program, in);
+  const auto machine = std::make_shared<const Machine>(program, in, true);
   return [machine](ExecContext&, const void* const* inputs, void* const* outputs) {
     machine->run(inputs, outputs);
+  };
+}
+
+RunBehind prepare_program_behind(const FusedProgram& program, SpecPtrs in, int64_t columns) {
+  const auto machine = std::make_shared<const Machine>(program, in, false);
+  return [machine, columns](const void* const* inputs, void* const* outputs, const Write& write) {
+    machine->run_behind(columns, inputs, outputs, write);
   };
 }
 

@@ -1,5 +1,6 @@
 // Which op runs on which kernel of the cpu backend: one list a family, joined in cpu_backend.cpp.
 #pragma once
+#include <functional>
 #include <vector>
 
 #include "hebb/op/dispatch.h"
@@ -28,6 +29,13 @@ std::vector<KernelEntry> recurrent_kernels();   // recurrent.cpp: LSTM
 
 /// A fused program on f32 operands of these specs; the program is to live as long as the kernel.
 Kernel prepare_program(const FusedProgram& program, SpecPtrs inputs);
+
+class RowsReady;  // gemm.h
+/// The same where one of the inputs, of rows of `columns` elements, is written by `write` while the program
+/// runs: write(ready) writes all of it, and may tell of rows of it.
+using Write = std::function<void(RowsReady* ready)>;
+using RunBehind = std::function<void(const void* const* inputs, void* const* outputs, const Write& write)>;
+RunBehind prepare_program_behind(const FusedProgram& program, SpecPtrs inputs, int64_t columns);
 
 /// Elementwise ops and copies run at once, with any strides. False if the op is neither.
 bool run_elementwise(const OpDef& op, const Attrs& attrs, std::span<const Tensor> inputs,

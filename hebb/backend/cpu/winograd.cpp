@@ -385,10 +385,11 @@ void winograd_forward(const ConvShape& s, const float* x, const float* w, const 
   forward(kernels(false), conv, x, filters_of(s, w), const_cast<float*>(filters), bias, y);
 }
 
-void winograd_input_grad(const ConvShape& s, const float* gy, const float* w, float* gx,
-                         const float* filters) {
-  forward(kernels(s.bf16), input_grad_of(s), gy, turned_filters_of(s, w), const_cast<float*>(filters),
-          nullptr, gx);
+void winograd_input_grad(const ConvShape& s, const float* gy, const float* w, float* gx, const float* filters,
+                         RowsReady* ready) {
+  TiledConv conv = input_grad_of(s);
+  if (s.stride_h == 1) conv.end.ready = ready;  // else tiles are of phases
+  forward(kernels(s.bf16), conv, gy, turned_filters_of(s, w), const_cast<float*>(filters), nullptr, gx);
 }
 
 void winograd_weight_grad(const ConvShape& s, const float* gy, const float* x, float* gw) {

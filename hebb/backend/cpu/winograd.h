@@ -29,12 +29,12 @@ int64_t winograd_filters_size(const ConvShape& shape, Pass pass);
 void winograd_filters(const ConvShape& shape, Pass pass, const float* w, float* out);
 
 /// As conv2d_forward, conv2d_input_grad and conv2d_weight_grad, for such shapes.
-/// Neither of the first two reads `w` where it is given `filters`, which winograd_filters() made of it. An
-/// `end` is for images whose channels are last.
+/// Neither of the first two reads `w` where it is given `filters`, which winograd_filters() made of it. `end`
+/// and `ready` are for images whose channels are last.
 void winograd_forward(const ConvShape& shape, const float* x, const float* w, const float* bias, float* y,
                       const float* filters = nullptr, const ConvEnd& end = {});
 void winograd_input_grad(const ConvShape& shape, const float* gy, const float* w, float* gx,
-                         const float* filters = nullptr);
+                         const float* filters = nullptr, RowsReady* ready = nullptr);
 void winograd_weight_grad(const ConvShape& shape, const float* gy, const float* x, float* gw);
 
 }  // namespace hebb::cpu

@@ -13,7 +13,7 @@
 namespace hebb::graph {
 namespace {
 
-constexpr size_t kMostInstructions = 32, kMostInputs = 12, kMostOutputs = 4;
+constexpr size_t kMostInstructions = 32, kMostOutputs = 4;
 
 // An operand as a program reads it.
 struct Operand {
@@ -239,7 +239,7 @@ class Fusion {
             d.program.inputs.push_back(o.kind);
           }
     const auto& kinds = d.program.inputs;
-    if (kinds.size() > kMostInputs ||
+    if (kinds.size() > FusedProgram::kMostInputs ||
         std::find(kinds.begin(), kinds.end(), FusedOperand::dense) == kinds.end())
       return std::nullopt;
     std::vector<const TensorSpec*> specs;
