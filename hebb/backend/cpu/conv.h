@@ -54,9 +54,8 @@ enum class Pass { forward, input_grad };
 
 /// What becomes of outputs, where channels are last.
 struct ConvEnd {
-  const float* residual =
-      nullptr;                 ///< images as y is, added before it is rectified; not where is_thin() holds
-  RowsReady* ready = nullptr;  ///< is told of pixels of y, perhaps
+  const float* residual = nullptr;  ///< images as y is, added before ReLU; none where is_thin() holds
+  RowsReady* ready = nullptr;       ///< is told of pixels of y, perhaps
 };
 
 /// The same of images whose channels are last, for one group. Neither of the first two reads `w` where it is
