@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "hebb/core/check.h"
+#include "hebb/core/storage.h"
 #include "hebb/io/safetensors.h"
 #include "hebb/ops/random.h"
 #include "hebb/ops/view.h"
@@ -137,12 +138,15 @@ void load_checkpoint(const std::string& path, Trainer& trainer) {
 void save_weights(const std::string& path, nn::Module& net) { io::save_safetensors(path, net.state_dict()); }
 
 void load_weights(const std::string& path, nn::Module& net) {
-  const io::SafeTensors file = io::load_safetensors(path);
-  try {
-    net.load_state_dict(file.tensors);
-  } catch (const Error& e) {
-    throw Error(fmt::format("{}: {}", path, e.what()));
+  {
+    const io::SafeTensors file = io::load_safetensors(path);
+    try {
+      net.load_state_dict(file.tensors);
+    } catch (const Error& e) {
+      throw Error(fmt::format("{}: {}", path, e.what()));
+    }
   }
+  empty_cache();  // the file's tensors have done: training needs other sizes
 }
 
 }  // namespace hebb::train
