@@ -242,35 +242,25 @@ class TileRows {
   int64_t stride_;
 };
 
-/// c[i][j] (+)= sum over k of a(i, k) * b[k * b_stride + j], for Rows rows and Vectors vectors of columns, of
-/// which the last holds `last` columns; k counts words, `depth` of them. Each block is summed from zero and
-/// then added to C.
-template <class F, int Rows, int Vectors, ALayout Layout, class T = typename F::Type>
-void multiply_tile(int64_t depth, const T* HWY_RESTRICT a, int64_t a_stride, const T* HWY_RESTRICT b,
-                   int64_t b_stride, T* HWY_RESTRICT c, int64_t ldc, int last, const TileEnd<T>& end) {
+/// Sums to which add_products() adds, in registers.
+template <class T, int Rows, int Vectors>
+using TileSums = Vec<T>[Rows][Vectors];
+
+/// sum[i][j] += sum over k of a(i, k) * b[k * b_stride + j], for Rows rows and Vectors vectors of columns, of
+/// which the last holds `last` columns; k counts words, `depth` of them.
+template <class F, ALayout Layout, int Rows, int Vectors, class T = typename F::Type>
+HWY_INLINE void add_products(int64_t depth, const T* HWY_RESTRICT a, int64_t a_stride,
+                             const T* HWY_RESTRICT b, int64_t b_stride, int last, Prefetcher* next,
+                             TileSums<T, Rows, Vectors>& sum) {
   constexpr int L = kLanes<T>;
   const Tag<T> d;
-  Vec<T> sum[Rows][Vectors];
-  HEBB_UNROLL for (int i = 0; i < Rows; ++i) {
-    HEBB_UNROLL for (int j = 0; j < Vectors; ++j) sum[i][j] = hn::Zero(d);
-  }
-  if (end.fetch_c) {
-    HEBB_UNROLL for (int i = 0; i < Rows; ++i) {
-      HEBB_UNROLL for (int j = 0; j < Vectors; ++j) __builtin_prefetch(c + i * ldc + j * L, 1);
-    }
-  }
-  if (end.residual) {
-    HEBB_UNROLL for (int i = 0; i < Rows; ++i) {
-      HEBB_UNROLL for (int j = 0; j < Vectors; ++j) __builtin_prefetch(end.residual + i * ldc + j * L);
-    }
-  }
   [[maybe_unused]] const auto last_mask = hn::FirstN(d, static_cast<size_t>(last));
   TileRows<T, Rows, Layout> rows(a, a_stride);
-  const int64_t every = end.next ? end.next->every() : depth;
+  const int64_t every = next ? next->every() : depth;
   int64_t pause = every;
   for (int64_t k = 0; k < depth; ++k) {
     if (k == pause) {
-      end.next->step();
+      next->step();
       pause += every;
     }
     Vec<T> bv[Vectors];
@@ -288,7 +278,14 @@ void multiply_tile(int64_t depth, const T* HWY_RESTRICT a, int64_t a_stride, con
     rows.next_k();
     b += b_stride;
   }
+}
 
+/// Does with the sums what `end` says and writes them to c, `last` columns of their last vectors.
+template <int Rows, int Vectors, class T>
+HWY_INLINE void finish_tile(TileSums<T, Rows, Vectors>& sum, T* HWY_RESTRICT c, int64_t ldc, int last,
+                            const TileEnd<T>& end) {
+  constexpr int L = kLanes<T>;
+  const Tag<T> d;
   const bool full = last == L;
   if (end.accumulate) {
     HEBB_UNROLL for (int i = 0; i < Rows; ++i) {
@@ -338,6 +335,31 @@ void multiply_tile(int64_t depth, const T* HWY_RESTRICT a, int64_t a_stride, con
       store_first(sum[i][Vectors - 1], c + i * ldc + (Vectors - 1) * L, last);
     }
   }
+}
+
+/// c[i][j] (+)= sum over k of a(i, k) * b[k * b_stride + j], as add_products() and finish_tile(). Each block
+/// of k is summed from zero and then added to C.
+template <class F, int Rows, int Vectors, ALayout Layout, class T = typename F::Type>
+void multiply_tile(int64_t depth, const T* HWY_RESTRICT a, int64_t a_stride, const T* HWY_RESTRICT b,
+                   int64_t b_stride, T* HWY_RESTRICT c, int64_t ldc, int last, const TileEnd<T>& end) {
+  constexpr int L = kLanes<T>;
+  const Tag<T> d;
+  TileSums<T, Rows, Vectors> sum;
+  HEBB_UNROLL for (int i = 0; i < Rows; ++i) {
+    HEBB_UNROLL for (int j = 0; j < Vectors; ++j) sum[i][j] = hn::Zero(d);
+  }
+  if (end.fetch_c) {
+    HEBB_UNROLL for (int i = 0; i < Rows; ++i) {
+      HEBB_UNROLL for (int j = 0; j < Vectors; ++j) __builtin_prefetch(c + i * ldc + j * L, 1);
+    }
+  }
+  if (end.residual) {
+    HEBB_UNROLL for (int i = 0; i < Rows; ++i) {
+      HEBB_UNROLL for (int j = 0; j < Vectors; ++j) __builtin_prefetch(end.residual + i * ldc + j * L);
+    }
+  }
+  add_products<F, Layout, Rows, Vectors>(depth, a, a_stride, b, b_stride, last, end.next, sum);
+  finish_tile<Rows, Vectors>(sum, c, ldc, last, end);
 }
 
 template <class T>

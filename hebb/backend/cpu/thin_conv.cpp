@@ -3,7 +3,8 @@
 #include <hwy/cache_control.h>
 
 #include <algorithm>
-#include <cstring>
+#include <array>
+#include <utility>
 
 #include "hebb/backend/cpu/gemm.h"
 #include "hebb/backend/cpu/pieces.h"
@@ -13,49 +14,45 @@
 namespace hebb::cpu {
 namespace {
 
-/// The input rows that a row of outputs sees: [column][kernel row][channel], columns with their padding.
+/// The input rows that some rows of outputs see, with their padding: [row][column][channel].
 struct Band {
-  int64_t column, step, taps, size;  // elements of a column, from output to output, of all taps, of the band
+  int64_t step, row, taps;  // elements from output to output and of a row; taps of a row of the kernel
+  int64_t jump, drop;  // elements from one row of the kernel to the next, from one row of outputs to the next
+  int64_t most;        // rows of outputs
   explicit Band(const ConvShape& s)
-      : column(s.kernel_h * s.in_channels),
-        step(s.stride_w * column),
-        taps(s.kernel_w * column),
-        size((s.out_w - 1) * step + taps) {}
-  void fill(const ConvShape& s, const float* image, int64_t out_row, float* band) const {
-    switch (s.in_channels) {
-      case 1: return fill_of<1>(s, image, out_row, band);
-      case 2: return fill_of<2>(s, image, out_row, band);
-      case 3: return fill_of<3>(s, image, out_row, band);
-      default: return fill_of<4>(s, image, out_row, band);
+      : step(s.stride_w * s.in_channels),
+        row((s.out_w - 1) * step + s.kernel_w * s.in_channels),
+        taps(s.kernel_w * s.in_channels),
+        jump(s.dilation_h * row),
+        drop(s.stride_h * row),
+        most(std::clamp<int64_t>(kOutputs / s.out_w, 1, s.out_h)) {}
+
+  int64_t rows(const ConvShape& s, int64_t outs) const {
+    return (outs - 1) * s.stride_h + (s.kernel_h - 1) * s.dilation_h + 1;
+  }
+  /// What rows out_row to out_row + outs of an image's outputs see.
+  void fill(const ConvShape& s, const float* image, int64_t out_row, int64_t outs, float* band) const {
+    const int64_t c = s.in_channels, first = out_row * s.stride_h - s.pad_top;
+    const int64_t begin = std::clamp<int64_t>(s.pad_left * c, 0, row);
+    const int64_t end = std::clamp<int64_t>((s.pad_left + s.in_w) * c, begin, row);
+    for (int64_t r = first; r < first + rows(s, outs); ++r, band += row) {
+      const bool inside = r >= 0 && r < s.in_h;
+      const int64_t b = inside ? begin : row, e = inside ? end : row;
+      std::fill(band, band + b, 0.F);
+      if (b < e) std::copy_n(image + (r * s.in_w - s.pad_left) * c + b, e - b, band + b);
+      std::fill(band + e, band + row, 0.F);
     }
   }
 
  private:
-  template <int Channels>  // so that a pixel is a move or two
-  void fill_of(const ConvShape& s, const float* image, int64_t out_row, float* band) const {
-    static constexpr float kZeros[Channels] = {};
-    const auto put = [](float* to, const float* from) { std::memcpy(to, from, sizeof(kZeros)); };
-    const int64_t width = size / column;
-    const int64_t begin = std::clamp<int64_t>(s.pad_left, 0, width);
-    const int64_t end = std::clamp<int64_t>(s.pad_left + s.in_w, begin, width);
-    for (int64_t r = 0; r < s.kernel_h; ++r) {
-      const int64_t row = out_row * s.stride_h - s.pad_top + r * s.dilation_h;
-      const bool inside = row >= 0 && row < s.in_h;
-      const int64_t b = inside ? begin : width, e = inside ? end : width;
-      const float* from = image + (row * s.in_w + b - s.pad_left) * Channels;
-      float* to = band + r * Channels;
-      for (int64_t w = 0; w < b; ++w, to += column) put(to, kZeros);
-      for (int64_t w = b; w < e; ++w, to += column, from += Channels) put(to, from);
-      for (int64_t w = e; w < width; ++w, to += column) put(to, kZeros);
-    }
-  }
+  static constexpr int64_t kOutputs = 128;  // in a band: many to a call, and their gradients fit the caches
 };
 
 struct ThinKernels {
-  void (*forward_row)(const ConvShape&, const Band&, const float* band, const float* filters,
-                      const float* bias, float* y);
-  void (*add_gradients)(const ConvShape&, const Band&, const float* band, const float* gy, bool add,
-                        float* sums);
+  void (*forward_rows)(const ConvShape&, const Band&, int64_t outs, const float* band, const float* filters,
+                       const float* bias, float* y);
+  void (*add_gradients)(const ConvShape&, const Band&, int64_t outs, const float* band, const float* gy,
+                        bool add, float* sums);
 };
 
 }  // namespace
@@ -74,46 +71,77 @@ HWY_BEFORE_NAMESPACE();
 namespace hebb::cpu {
 namespace HWY_NAMESPACE {
 
-constexpr int64_t kWide = 2 * kLanes<float>;  // columns of a tile
+/// A tile of C as multiply_tile() makes it, of a sum over `parts` blocks of k that follow each other in B and
+/// lie `jump` elements apart in A.
+template <int Rows, int Vectors, ALayout Layout>
+void multiply_parts(int64_t parts, int64_t jump, int64_t depth, const float* a, int64_t a_stride,
+                    const float* b, int64_t b_stride, float* c, int64_t ldc, const TileEnd<float>& end) {
+  constexpr int L = kLanes<float>;
+  TileSums<float, Rows, Vectors> sum;
+  HEBB_UNROLL for (int i = 0; i < Rows; ++i) {
+    HEBB_UNROLL for (int j = 0; j < Vectors; ++j) sum[i][j] = hn::Zero(Tag<float>());
+  }
+  for (int64_t i = 0; i < parts; ++i, a += jump, b += depth * b_stride)
+    add_products<Elements<float>, Layout, Rows, Vectors>(depth, a, a_stride, b, b_stride, L, nullptr, sum);
+  finish_tile<Rows, Vectors>(sum, c, ldc, L, end);
+}
 
-/// A row of outputs: pixels by filters.
-void forward_row(const ConvShape& s, const Band& band, const float* in, const float* filters,
-                 const float* bias, float* y) {
-  const int64_t outs = s.out_channels;
+template <int Vectors, ALayout Layout, int... I>
+constexpr auto part_kernels(std::integer_sequence<int, I...>) {
+  return std::array{&multiply_parts<I + 1, Vectors, Layout>...};
+}
+
+/// multiply_parts() for a tile of so many rows and columns, a multiple of kLanes.
+template <ALayout Layout>
+auto part_kernel(int64_t rows, int64_t columns) {
+  using Rows = std::make_integer_sequence<int, kMaxTileRows>;
+  static constexpr auto kWide = part_kernels<2, Layout>(Rows()), kNarrow = part_kernels<1, Layout>(Rows());
+  return (columns < kTileColumns<float> ? kNarrow : kWide)[static_cast<size_t>(rows - 1)];
+}
+
+/// Rows of outputs: of each, pixels by filters.
+void forward_rows(const ConvShape& s, const Band& band, int64_t outs, const float* in, const float* filters,
+                  const float* bias, float* y) {
+  const int64_t channels = s.out_channels;
   const EqualPieces pixels(s.out_w, kMaxTileRows);
-  const bool streamed = streams(y, s.batch * s.out_h * s.out_w * outs, outs);
-  for (int64_t k = 0; k < outs; k += kWide) {
-    TileEnd<float> end;
-    end.col_bias = bias ? bias + k : nullptr;
-    end.relu = s.relu;
-    end.stream = streamed;
-    for (int64_t p = 0; p < pixels.count; ++p) {
-      const int64_t w = pixels.begin(p);
-      tile_kernel<float>(ALayout::kRows, pixels.size(p), outs - k < kWide ? 1 : 2)(
-          band.taps, in + w * band.step, band.step, filters + k, outs, y + w * outs + k, outs, kLanes<float>,
-          end);
+  const bool streamed = streams(y, s.batch * s.out_h * s.out_w * channels, channels);
+  for (int64_t row = 0; row < outs; ++row, in += band.drop, y += s.out_w * channels) {
+    for (int64_t k = 0; k < channels; k += kTileColumns<float>) {
+      TileEnd<float> end;
+      end.col_bias = bias ? bias + k : nullptr;
+      end.relu = s.relu;
+      end.stream = streamed;
+      for (int64_t p = 0; p < pixels.count; ++p) {
+        const int64_t w = pixels.begin(p);
+        part_kernel<ALayout::kRows>(pixels.size(p), channels - k)(
+            s.kernel_h, band.jump, band.taps, in + w * band.step, band.step, filters + k, channels,
+            y + w * channels + k, channels, end);
+      }
     }
   }
   if (streamed) hwy::FlushStream();
 }
 
-/// What a row of gradients of outputs adds to those of the filters, or begins them with.
-void add_gradients(const ConvShape& s, const Band& band, const float* in, const float* gy, bool add,
-                   float* sums) {
-  const int64_t outs = s.out_channels;
+/// What rows of gradients of outputs add to those of the filters, or begin them with.
+void add_gradients(const ConvShape& s, const Band& band, int64_t outs, const float* in, const float* gy,
+                   bool add, float* sums) {
+  const int64_t channels = s.out_channels;
   const EqualPieces taps(band.taps, kMaxTileRows);
   TileEnd<float> end;
   end.accumulate = add;
-  for (int64_t k = 0; k < outs; k += kWide) {
-    for (int64_t p = 0; p < taps.count; ++p) {
-      const int64_t t = taps.begin(p);
-      tile_kernel<float>(ALayout::kColumns, taps.size(p), outs - k < kWide ? 1 : 2)(
-          s.out_w, in + t, band.step, gy + k, outs, sums + t * outs + k, outs, kLanes<float>, end);
+  for (int64_t r = 0; r < s.kernel_h; ++r, in += band.jump, sums += band.taps * channels) {
+    for (int64_t k = 0; k < channels; k += kTileColumns<float>) {
+      for (int64_t p = 0; p < taps.count; ++p) {
+        const int64_t t = taps.begin(p);
+        part_kernel<ALayout::kColumns>(taps.size(p), channels - k)(outs, band.drop, s.out_w, in + t,
+                                                                   band.step, gy + k, channels,
+                                                                   sums + t * channels + k, channels, end);
+      }
     }
   }
 }
 
-ThinKernels thin_kernels() { return {&forward_row, &add_gradients}; }
+ThinKernels thin_kernels() { return {&forward_rows, &add_gradients}; }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace hebb::cpu
@@ -125,12 +153,25 @@ namespace {
 
 HWY_EXPORT(thin_kernels);
 
-/// Calls fn(weight, place) for the place of every weight of an output channel in the order of the band.
+/// Calls fn(weight, place) for the place of every weight of an output channel among the taps.
 template <class F>
 void each_weight(const ConvShape& s, F fn) {
+  const int64_t window = s.kernel_h * s.kernel_w;
   for (int64_t c = 0, weight = 0; c < s.in_channels; ++c)
-    for (int64_t h = 0; h < s.kernel_h; ++h)
-      for (int64_t w = 0; w < s.kernel_w; ++w, ++weight) fn(weight, (w * s.kernel_h + h) * s.in_channels + c);
+    for (int64_t i = 0; i < window; ++i, ++weight) fn(weight, i * s.in_channels + c);
+}
+
+/// Calls fn(i, out_row, outs, band) for bands of rows i to i + outs of all outputs, `end` excluded; out_row
+/// is the row in its image.
+template <class F>
+void each_band(const ConvShape& s, const Band& band, const float* x, int64_t begin, int64_t end, F fn) {
+  float* const in = scratch<float>(ScratchUse::kConvPixels, band.rows(s, band.most) * band.row);
+  for (int64_t i = begin, outs = 0; i < end; i += outs) {
+    const int64_t row = i % s.out_h;
+    outs = std::min({band.most, s.out_h - row, end - i});
+    band.fill(s, x + i / s.out_h * s.in_h * s.in_w * s.in_channels, row, outs, in);
+    fn(i, outs, in);
+  }
 }
 
 }  // namespace
@@ -142,9 +183,11 @@ bool is_thin(const ConvShape& s) {
          s.batch > 0 && s.out_h > 0 && s.out_w > 0;
 }
 
-int64_t thin_filters_size(const ConvShape& s) { return Band(s).taps * s.out_channels; }
+int64_t thin_filters_size(const ConvShape& s) {
+  return s.kernel_h * s.kernel_w * s.in_channels * s.out_channels;
+}
 void thin_filters(const ConvShape& s, const float* w, float* out) {
-  const int64_t taps = Band(s).taps;
+  const int64_t taps = thin_filters_size(s) / s.out_channels;
   each_weight(s, [&](int64_t weight, int64_t place) {
     for (int64_t k = 0; k < s.out_channels; ++k) out[place * s.out_channels + k] = w[k * taps + weight];
   });
@@ -159,10 +202,12 @@ void thin_forward(const ConvShape& s, const float* x, const float* w, const floa
     thin_filters(s, w, made);
     filters = made;
   }
-  for_each_piece(s.batch * s.out_h, multiplications(s), [&](int64_t i) {
-    float* const in = scratch<float>(ScratchUse::kConvPixels, band.size);
-    band.fill(s, x + i / s.out_h * s.in_h * s.in_w * s.in_channels, i % s.out_h, in);
-    kernel.forward_row(s, band, in, filters, bias, y + i * s.out_w * s.out_channels);
+  const int64_t rows = s.batch * s.out_h;
+  for_each_piece(ceil_div(rows, band.most), multiplications(s), [&](int64_t piece) {
+    const int64_t begin = piece * band.most, end = std::min(rows, begin + band.most);
+    each_band(s, band, x, begin, end, [&](int64_t i, int64_t outs, const float* in) {
+      kernel.forward_rows(s, band, outs, in, filters, bias, y + i * s.out_w * s.out_channels);
+    });
   });
 }
 
@@ -174,18 +219,17 @@ void thin_weight_grad(const ConvShape& s, const float* gy, const float* x, float
   const int64_t rows = s.batch * s.out_h, chunks = std::min<int64_t>(16, rows), size = thin_filters_size(s);
   float* const sums = scratch<float>(ScratchUse::kConvPartial, chunks * size);
   for_each_piece(chunks, multiplications(s), [&](int64_t chunk) {
-    float* const in = scratch<float>(ScratchUse::kConvPixels, band.size);
     const int64_t begin = rows * chunk / chunks, end = rows * (chunk + 1) / chunks;
-    for (int64_t i = begin; i < end; ++i) {
-      band.fill(s, x + i / s.out_h * s.in_h * s.in_w * s.in_channels, i % s.out_h, in);
-      kernel.add_gradients(s, band, in, gy + i * s.out_w * s.out_channels, i > begin, sums + chunk * size);
-    }
+    each_band(s, band, x, begin, end, [&](int64_t i, int64_t outs, const float* in) {
+      kernel.add_gradients(s, band, outs, in, gy + i * s.out_w * s.out_channels, i > begin,
+                           sums + chunk * size);
+    });
   });
   for (int64_t chunk = 1; chunk < chunks; ++chunk)
     for (int64_t i = 0; i < size; ++i) sums[i] += sums[chunk * size + i];
+  const int64_t taps = size / s.out_channels;
   each_weight(s, [&](int64_t weight, int64_t place) {
-    for (int64_t k = 0; k < s.out_channels; ++k)
-      gw[k * band.taps + weight] = sums[place * s.out_channels + k];
+    for (int64_t k = 0; k < s.out_channels; ++k) gw[k * taps + weight] = sums[place * s.out_channels + k];
   });
 }
 

@@ -1,7 +1,7 @@
-// Convolutions of images of one to four channels into many, as in first layers, with channels last: each row
-// of outputs is a product of its own, whose operand is a band of input rows, pixels of one column side by
-// side. The taps of neighbouring outputs overlap in it, so that columns are never gathered. Results do not
-// depend on the number of threads.
+// Convolutions of images of one to four channels into many, as in first layers, with channels last: a row of
+// the kernel covers neighbouring elements of an input row, and the elements of the next output begin a few
+// further, so that rows of images, padded, are operands as they are. Results do not depend on the number of
+// threads.
 #pragma once
 #include "hebb/backend/cpu/conv.h"
 
@@ -13,7 +13,7 @@ bool is_thin(const ConvShape& shape);
 void thin_forward(const ConvShape& shape, const float* x, const float* w, const float* bias, float* y,
                   const float* filters);
 void thin_weight_grad(const ConvShape& shape, const float* gy, const float* x, float* gw);
-/// The weights in the order of the band: [kernel_w][kernel_h][in_channels][out_channels].
+/// The weights in the order of the taps: [kernel_h][kernel_w][in_channels][out_channels].
 int64_t thin_filters_size(const ConvShape& shape);
 void thin_filters(const ConvShape& shape, const float* w, float* out);
 
