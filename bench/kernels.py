@@ -19,7 +19,7 @@ def measure(o):
     turns = [one_round(o) for _ in range(o.rounds)]
     rows = []
     for several in zip(*turns):
-        hebb, onednn = (statistics.median(row[key] for row in several) for key in ("min_ms", "onednn_ms"))
+        hebb, onednn = (min(row[key] for row in several) for key in ("min_ms", "onednn_ms"))
         row = {key: value for key, value in several[0].items() if key not in ("median_ms", "min_ms")}
         rows.append(row | {"hebb_ms": hebb, "onednn_ms": onednn, "ratio": onednn / hebb})
     groups = [summary(name, [row for row in rows if row["group"] == name]) for name in GROUPS]

@@ -67,7 +67,7 @@ def options():
                         help="one short round, without torch.compile and ONNX Runtime, which are slow to begin")
     parser.add_argument("--threads", type=positive(int), default=2, help="that each of them may use (default: 2)")
     parser.add_argument("--seconds", type=positive(float),
-                        help="a turn of one of them (default: 3; of each kernel 0.1)")
+                        help="a turn of one of them (default: 3; of each kernel 0.03)")
     parser.add_argument("--json-out", type=pathlib.Path, metavar="FILE", help="write the figures to this file")
     parser.add_argument("--svg", type=pathlib.Path, metavar="FILE", help="draw the times as a bar chart")
     o = parser.parse_args()
@@ -85,10 +85,10 @@ def options():
         parser.error("PyTorch is not installed here; ./x peers installs it")
     o.program = os.path.abspath(program)
     o.tables = o.tables or TABLES[:1 if o.precision != "f32" else 2 if o.only else 3]
-    o.rounds = 1 if o.quick else 5 if o.kernels else 3
-    o.seconds = o.seconds or (0.1 if o.kernels else 3)
+    o.rounds = 1 if o.quick else 15 if o.kernels else 3
+    o.seconds = o.seconds or (0.03 if o.kernels else 3)
     if o.quick:
-        o.seconds = min(0.03 if o.kernels else 1, o.seconds)
+        o.seconds = min(o.seconds, 1)
     return o
 
 

@@ -88,6 +88,16 @@ void load_parts(Trainer& trainer, const io::SafeTensors& file, const json& state
   }
 }
 
+/// A file of tensors. Their memory goes back when they have done: training needs other sizes.
+struct Loaded {
+  io::SafeTensors file;
+  explicit Loaded(const std::string& path) : file(io::load_safetensors(path)) {}
+  ~Loaded() {
+    file = {};
+    empty_cache();
+  }
+};
+
 }  // namespace
 
 void save_checkpoint(const std::string& path, Trainer& trainer) {
@@ -106,7 +116,8 @@ void save_checkpoint(const std::string& path, Trainer& trainer) {
 }
 
 void load_checkpoint(const std::string& path, Trainer& trainer) {
-  const io::SafeTensors file = io::load_safetensors(path);
+  const Loaded loaded(path);
+  const io::SafeTensors& file = loaded.file;
   const auto meta = file.metadata.find("hebb");
   HEBB_CHECK(meta != file.metadata.end(),
              "[load_checkpoint] {}: expected a checkpoint of hebb, got a file without its state", path);
@@ -138,15 +149,12 @@ void load_checkpoint(const std::string& path, Trainer& trainer) {
 void save_weights(const std::string& path, nn::Module& net) { io::save_safetensors(path, net.state_dict()); }
 
 void load_weights(const std::string& path, nn::Module& net) {
-  {
-    const io::SafeTensors file = io::load_safetensors(path);
-    try {
-      net.load_state_dict(file.tensors);
-    } catch (const Error& e) {
-      throw Error(fmt::format("{}: {}", path, e.what()));
-    }
+  const Loaded loaded(path);
+  try {
+    net.load_state_dict(loaded.file.tensors);
+  } catch (const Error& e) {
+    throw Error(fmt::format("{}: {}", path, e.what()));
   }
-  empty_cache();  // the file's tensors have done: training needs other sizes
 }
 
 }  // namespace hebb::train

@@ -186,14 +186,12 @@ TEST(SplitNorms, WithFuseLeavesNoElementwiseOpsAlone) {
   EXPECT_EQ(count(g, "batch_norm") + count(g, "batch_norm_grad"), 0u);
   for (const char* op : {"add", "relu", "relu_grad", "mul"})
     EXPECT_EQ(count(g, op), 0u) << op << "\n" << g.str();
-  const int threads = num_threads();
   for (const int n : {1, 2, 3}) {
-    set_num_threads(n);
+    const Threads threads(n);
     const Tensors got = Plan(g).run(xs);
     for (size_t i = 0; i < want.size(); ++i)
       EXPECT_EQ(got[i].to_vector<float>(), want[i].to_vector<float>()) << "result " << i << ", threads " << n;
   }
-  set_num_threads(threads);
 }
 
 }  // namespace

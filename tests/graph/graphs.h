@@ -1,9 +1,11 @@
 // What tests of graphs share.
 #pragma once
 #include <algorithm>
+#include <cmath>
 #include <string_view>
 #include <vector>
 
+#include "hebb/core/parallel.h"
 #include "hebb/graph/trace.h"
 
 namespace hebb::graph::test {
@@ -18,5 +20,23 @@ inline size_t count(const Graph& g, std::string_view op) {
   return static_cast<size_t>(
       std::count_if(g.nodes.begin(), g.nodes.end(), [&](const Node& n) { return n.op->name == op; }));
 }
+
+/// Whether both hold the same f32 values; what is not a number is as any other.
+inline bool same_values(const Tensor& a, const Tensor& b) {
+  const auto x = a.to_vector<float>(), y = b.to_vector<float>();
+  return std::equal(x.begin(), x.end(), y.begin(), y.end(),
+                    [](float p, float q) { return p == q || (std::isnan(p) && std::isnan(q)); });
+}
+/// Sets how many threads run kernels, for as long as it lives.
+class Threads {
+ public:
+  explicit Threads(int n) : before_(num_threads()) { set_num_threads(n); }
+  ~Threads() { set_num_threads(before_); }
+  Threads(const Threads&) = delete;
+  Threads& operator=(const Threads&) = delete;
+
+ private:
+  const int before_;
+};
 
 }  // namespace hebb::graph::test

@@ -62,15 +62,13 @@ TEST(JoinGradients, RunTheProgramBehindThem) {
       EXPECT_EQ(count(joined, "conv2d_input_grad_nhwc") + count(joined, "fused"), 0u);
       Plan before(g), after(joined);
       const Tensors want = before.run(arguments);
-      const int threads = num_threads();
       for (const int n : {1, 2, 3}) {
-        set_num_threads(n);
+        const Threads threads(n);
         const Tensors got = after.run(arguments);
         for (size_t i = 0; i < want.size(); ++i)
           EXPECT_EQ(got[i].to_vector<float>(), want[i].to_vector<float>())
               << "result " << i << ", " << n << " threads";
       }
-      set_num_threads(threads);
     }
   }
 }

@@ -24,15 +24,6 @@ Tensors conv_and_moments(Args a, const Conv2dAttrs& attrs, const Shape& rows) {
   return {y, moments[0], moments[1]};
 }
 
-class Threads {
- public:
-  explicit Threads(int n) : before_(num_threads()) { set_num_threads(n); }
-  ~Threads() { set_num_threads(before_); }
-
- private:
-  const int before_;
-};
-
 // Products small and large, in place and gathered, of many columns and of long sums, whose rows are final
 // late; Winograd of both strides, by tiles that hang over and by outputs; a first layer. To the same bits
 // for any number of threads, not a number among them.
@@ -65,15 +56,11 @@ TEST(JoinMoments, SumsOutputsUpAsTheOpBehindThemDoes) {
     Plan before(g), after(joined);
     for (const Tensors& arguments : {clean, holed}) {
       const Tensors want = before.run(arguments);
-      for (const int threads : {1, 2, 3}) {
-        const Threads limit(threads);
+      for (const int n : {1, 2, 3}) {
+        const Threads threads(n);
         const Tensors got = after.run(arguments);
-        for (size_t i = 0; i < 3; ++i) {
-          const std::vector<float> values = got[i].to_vector<float>(), expected = want[i].to_vector<float>();
-          EXPECT_TRUE(std::equal(values.begin(), values.end(), expected.begin(), expected.end(),
-                                 [](float p, float q) { return p == q || (std::isnan(p) && std::isnan(q)); }))
-              << "output " << i << ", " << threads << " threads";
-        }
+        for (size_t i = 0; i < 3; ++i)
+          EXPECT_TRUE(same_values(got[i], want[i])) << "output " << i << ", " << n << " threads";
       }
     }
   }

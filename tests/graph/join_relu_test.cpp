@@ -62,10 +62,9 @@ TEST(JoinRelu, RectifiesSumsWhereReluAloneReadsThem) {
     EXPECT_EQ(count(joined, c.op), 1u);
     EXPECT_EQ(count(joined, "relu"), 0u);
     Plan before(g), after(joined);
-    const std::vector<float> want = before.run(c.arguments)[0].to_vector<float>(),
-                             got = after.run(c.arguments)[0].to_vector<float>();
-    EXPECT_TRUE(std::equal(got.begin(), got.end(), want.begin(), want.end(),
-                           [](float a, float b) { return a == b || (std::isnan(a) && std::isnan(b)); }));
+    const Tensor want = before.run(c.arguments)[0], result = after.run(c.arguments)[0];
+    EXPECT_TRUE(same_values(result, want));
+    const auto got = result.to_vector<float>();
     EXPECT_GT(std::count(got.begin(), got.end(), 0.0f), 0);
   }
   // Something else reads the sums.
@@ -109,10 +108,9 @@ TEST(JoinRelu, ConvolutionsAddWhatIsAddedToThem) {
       verify(joined, "join_relu");
       EXPECT_EQ(count(joined, "conv2d_add_relu_nhwc"), 1u);
       EXPECT_EQ(count(joined, "relu") + count(joined, "add"), 0u);
-      const std::vector<float> want = Plan(g).run(arguments)[0].to_vector<float>(),
-                               got = Plan(joined).run(arguments)[0].to_vector<float>();
-      EXPECT_TRUE(std::equal(got.begin(), got.end(), want.begin(), want.end(),
-                             [](float a, float b) { return a == b || (std::isnan(a) && std::isnan(b)); }));
+      const Tensor want = Plan(g).run(arguments)[0], result = Plan(joined).run(arguments)[0];
+      EXPECT_TRUE(same_values(result, want));
+      const auto got = result.to_vector<float>();
       EXPECT_TRUE(std::isnan(got[11]));
       EXPECT_GT(std::count(got.begin(), got.end(), 0.0f), 0);
     }
