@@ -53,7 +53,7 @@ def some_of(names):
 
 def options():
     parser = argparse.ArgumentParser(prog="peers", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+                                     formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("--program", default="hebb", help="the program hebb")
     parser.add_argument("--kernels", action="store_true",
                         help="single products and convolutions beside oneDNN, and nothing else")
@@ -72,8 +72,11 @@ def options():
     parser.add_argument("--svg", type=pathlib.Path, metavar="FILE", help="draw the times as a bar chart")
     o = parser.parse_args()
     for file in (o.json_out, o.svg):
-        if file and not file.absolute().parent.is_dir():
-            parser.error(f"{file}: there is no such folder")
+        try:
+            if file:
+                file.open("a").close()
+        except OSError as e:
+            parser.error(f"{file}: {e.strerror}")
     program = shutil.which(o.program)
     if not program:
         parser.error(f"--program: {o.program} is no program; ./x build makes build/release/cli/hebb")
@@ -81,6 +84,10 @@ def options():
         parser.error("--kernels: expected --onednn with a program; ./x peers --kernels makes it")
     if o.kernels and (o.only or o.tables or o.svg or o.precision != "f32"):
         parser.error("--kernels: expected no --only, --tables, --svg and --precision, which are of networks")
+    if o.onednn and not o.kernels:
+        parser.error("--onednn: expected --kernels with it")
+    if o.only and o.tables and not any(name in BATCHES for name in o.only) and set(o.tables) == {"inference"}:
+        parser.error(f"--tables inference: expected one of {', '.join(BATCHES)} after --only")
     if not o.kernels and not installed("torch"):
         parser.error("PyTorch is not installed here; ./x peers installs it")
     o.program = os.path.abspath(program)
@@ -119,9 +126,9 @@ def head(title, differ):
     say(f"\n{title}\n{'':<22}{'median':>10}{'min':>10}{'first':>10}{'MB':>8}{'/ hebb':>9}{differ:>9}")
 
 
-def geomean(rows):
-    """Of the ratios: how many times as long as hebb the best peer takes."""
-    ratios = [row["ratio"] for row in rows if "ratio" in row]
+def geomean(rows, key="ratio"):
+    """Of the ratios: how many times as long as hebb the best peer takes, or with "pytorch_ratio" the best PyTorch."""
+    ratios = [row[key] for row in rows if key in row]
     return math.exp(sum(map(math.log, ratios)) / len(ratios)) if ratios else None
 
 
@@ -130,7 +137,7 @@ def summary(title, rows):
         return
     say(f"\n{title:<28}{'hebb':>10}{'best peer':>12}{'ratio':>8}{'floor':>10}")
     for row in rows:
-        name = row["name"] + (f" x {row['steps_per_call']}" if "steps_per_call" in row else "")
+        name = row["name"]
         if "ratio" in row:
             floor, best = row["floor_ms"], row["best_peer"]
             say(f"{name:<28}{digits(row['hebb_ms']):>10}{digits(row['peers'][best]):>12}{row['ratio']:>8.2f}"
@@ -139,10 +146,13 @@ def summary(title, rows):
             say(f"{name:<28}{'-':>10}")
 
 
-def training(o, machine):
-    """The rows of training steps."""
+def training(o, machine, keep):
+    """The rows of training steps. keep(rows) is called after each."""
     if o.precision != "f32":
-        found = hebb_bench(o, "playground-mlp", "--seconds", 0, "--precision", o.precision)["precision"]
+        try:
+            found = hebb_bench(o, "playground-mlp", "--seconds", 0, "--precision", o.precision)["precision"]
+        except Failed as e:
+            sys.exit(f"peers: {e}")
         if found != o.precision:
             say(f"\nhebb trains in {found}: it has no products of {o.precision} for this processor")
     head(f"A training step, {o.precision}, ms", "losses")
@@ -150,6 +160,7 @@ def training(o, machine):
     for name in o.only or NETWORKS:
         rows.append(training_row(o, name, machine))
         show(rows[-1])
+        keep(rows)
         if name == "playground-mlp" and o.precision == "f32":
             if why := refusal(o, name, "--steps-per-call", STEPS_PER_CALL):
                 say(f"\nNo row of {STEPS_PER_CALL} steps a call: {why}")
@@ -204,11 +215,13 @@ def main():
     figures = {"setting": setting, "threads": o.threads, "versions": versions, "machine": machine}
     complete = True
     if "training" in o.tables:
-        rows = training(o, machine)
+        rows = training(o, machine, lambda rows: write(o, figures | {"rows": rows}))
         summary("training steps, ms", rows)
         plain = [row for row in rows if "steps_per_call" not in row]
-        figures |= {"rows": rows, "geomean": geomean(plain),
-                    "geomean_without_first": geomean([row for row in plain if row["name"] != NETWORKS[0]])}
+        later = [row for row in plain if row["name"] != NETWORKS[0]]
+        figures["rows"] = rows
+        for name, key in (("geomean", "ratio"), ("geomean_pytorch", "pytorch_ratio")):
+            figures |= {name: geomean(plain, key), f"{name}_without_first": geomean(later, key)}
         write(o, figures)
     if "inference" in o.tables:
         rows = inference(o, machine)
@@ -221,10 +234,11 @@ def main():
         sizes.show(figures["sizes"])
         write(o, figures)
 
-    if figures.get("geomean"):
-        without = figures["geomean_without_first"]
-        say(f"\ngeometric mean of the ratios of training steps: {figures['geomean']:.2f}"
-            + (f", without {NETWORKS[0]} {without:.2f}" if without not in (None, figures["geomean"]) else ""))
+    for name, whose in (("geomean", "to the best peer"), ("geomean_pytorch", "to the best PyTorch")):
+        if mean := figures.get(name):
+            without = figures[f"{name}_without_first"]
+            say(f"geometric mean of the ratios {whose}: {mean:.2f}"
+                + (f", without {NETWORKS[0]} {without:.2f}" if without not in (None, mean) else ""))
     rows = figures.get("rows", []) + figures.get("inference", [])
     return 0 if complete and not any(row["left_out"] for row in rows) else 1
 

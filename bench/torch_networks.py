@@ -133,12 +133,12 @@ class CharTransformer(nn.Module):
         self.e, self.p, self.o = nn.Embedding(characters, width), nn.Parameter(torch.zeros(steps, width)), nn.Linear(width, characters)
         self.b = nn.ModuleList(nn.TransformerEncoderLayer(width, 8, 4 * width, dropout=0.0, batch_first=True,
                                                           norm_first=True, activation="gelu") for _ in range(4))
-        self.register_buffer("mask", torch.triu(torch.full((steps, steps), -torch.inf), 1), persistent=False)
+        self.register_buffer("m", torch.triu(torch.full((steps, steps), -torch.inf), 1))
 
     def forward(self, x):
         y = self.e(x) + self.p
         for layer in self.b:
-            y = layer(y, src_mask=self.mask, is_causal=True)
+            y = layer(y, src_mask=self.m, is_causal=True)
         return self.o(y).flatten(0, 1)
 
 

@@ -228,9 +228,17 @@ void add_bench(App& app) {
   c->add_option("--losses", o->losses, "Print the losses of the first N steps")->check(CLI::Range(0, 100000));
   c->add_option("--out", o->out, "Write the first outputs (with --infer) or loss to this file (.npy)");
   c->add_flag("--profile", o->profile, "Print what each op took, the costliest first");
-  c->callback([&app, o] {
+  c->callback([&app, o, c] {
+    const auto refuse = [&](std::initializer_list<const char*> options) {
+      for (const char* name : options)
+        if (c->count(name))
+          throw CLI::ValidationError(name, "expected the name of a network, got " + o->name);
+    };
+    if (o->name == "machine" || o->name == "kernels")
+      refuse({"--mode", "--infer", "--init", "--x", "--y", "--steps-per-call", "--losses", "--out",
+              "--profile"});
+    if (o->name == "machine") refuse({"--batch", "--precision", "--only", "--seconds"});
     if (o->name == "machine") {
-      if (o->precision != "f32") throw CLI::ValidationError("--precision", "expected f32 for machine");
       app.run = [&app] { return run_machine(app); };
       return;
     }

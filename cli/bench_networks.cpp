@@ -1,5 +1,6 @@
 #include "cli/bench_networks.h"
 
+#include <cmath>
 #include <optional>
 
 #include "hebb/nn/activation.h"
@@ -152,6 +153,7 @@ struct CharTransformer : nn::Module {
   static constexpr int64_t kCharacters = 96, kWidth = 256, kSteps = 128;
   nn::Embedding e{kCharacters, kWidth};
   nn::Parameter p{zeros({kSteps, kWidth})};
+  nn::Buffer m{triu(full({kSteps, kSteps}, -INFINITY), 1)};  // PyTorch's mask: kept for its weights' names
   std::vector<nn::TransformerEncoderLayer> b;
   nn::Linear o{kWidth, kCharacters};
   CharTransformer() {
@@ -170,7 +172,7 @@ struct CharTransformer : nn::Module {
     for (nn::TransformerEncoderLayer& layer : b) y = layer(y, nn::AttentionCall{.is_causal = true});
     return flatten(o(y), 0, 1);
   }
-  HEBB_MEMBERS(e, p, b, o)
+  HEBB_MEMBERS(e, p, m, b, o)
 };
 
 Tensor class_loss(const Tensor& output, const Tensor& target) { return cross_entropy(output, target); }

@@ -56,7 +56,7 @@ void* Tensor::checked_data(DType t, detail::Caller caller) const {
              shape().str());
   HEBB_CHECK(!is_traced(),
              "[data] expected a value, got one ({} {}) that is known only when the function that is being "
-             "compiled runs: it cannot be read in there ({}:{})",
+             "compiled runs: it cannot be read in there ({}:{}); choose values by where(), code by shapes",
              name_of(dtype()), shape().str(), caller.file, caller.line);
   HEBB_CHECK(t == dtype(), "[data] expected element type {}, got a tensor of {}", name_of(t),
              name_of(dtype()));
@@ -104,6 +104,11 @@ void Tensor::assign_(const Tensor& source) {
              "[assign_] expected state (a parameter or a buffer), got the result of a recorded op");
   if (is_same(source)) return;
   if (source.is_traced()) {  // state of a function that is being compiled: from here on it is that value
+    HEBB_CHECK(
+        is_traced(),
+        "[assign_] expected declared state of the function that is being compiled, got a tensor ({} {}) "
+        "from elsewhere",
+        name_of(dtype()), shape().str());
     HEBB_CHECK(dtype() == source.dtype(),
                "[assign_] expected {} in a function that is being compiled, got {}", name_of(dtype()),
                name_of(source.dtype()));

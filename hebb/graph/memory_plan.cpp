@@ -117,6 +117,12 @@ MemoryPlan plan_memory(const Graph& g) {
   return plan;
 }
 
+bool may_throw(const Node& n) {
+  const auto& takes = n.op->overwrites;
+  return n.op->kind == Kind::Opaque && !n.op->overwrites_last &&
+         std::all_of(takes.begin(), takes.end(), [](int input) { return input < 0; });
+}
+
 std::vector<int> plan_in_place(const Graph& g, const MemoryPlan& memory) {
   std::vector<int> state_of(g.values.size(), -1), in_place(g.values.size(), -1);
   for (size_t s = 0; s < g.states.size(); ++s) state_of[g.states[s].before] = static_cast<int>(s);
@@ -125,10 +131,7 @@ std::vector<int> plan_in_place(const Graph& g, const MemoryPlan& memory) {
   for (const State& s : g.states)
     if (s.after != s.before) read_later[memory.places[s.after].root] = true;
   for (auto n = g.nodes.rbegin(); n != g.nodes.rend(); ++n) {
-    const auto& takes = n->op->overwrites;
-    const bool updates = n->op->overwrites_last ||
-                         std::any_of(takes.begin(), takes.end(), [](int input) { return input >= 0; });
-    if (!updates && n->op->kind == Kind::Opaque) break;  // it may throw
+    if (may_throw(*n)) break;
     for (size_t i = 0; i < n->outputs.size(); ++i) {
       const ValueId out = n->outputs[i];
       for (size_t input = 0; input < n->inputs.size(); ++input) {

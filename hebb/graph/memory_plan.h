@@ -24,6 +24,8 @@ struct MemoryPlan {
 /// Values that are never needed at the same time may share memory, and so may an output and an input that it
 /// may overwrite (see OpDef::overwrites) and that nothing reads later. Offsets are multiples of 64.
 MemoryPlan plan_memory(const Graph& graph);
+/// Whether the node's kernel may refuse values of the right shapes and types, such as an index out of range.
+bool may_throw(const Node& node);
 /// For each value, the place in graph.states of the state whose memory it may be written to while the state's
 /// old value is read; -1 for none. Only where nothing after it may throw: else a run that fails would leave
 /// some of the states changed.

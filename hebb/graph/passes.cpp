@@ -62,7 +62,7 @@ std::span<const Pass> passes() {
                                      {"join_relu", join_relu},           {"split_norms", split_norms},
                                      {"join_moments", join_moments},     {"fuse", fuse},
                                      {"rematerialize", rematerialize},   {"join_gradients", join_gradients},
-                                     {"join_updates", join_updates}};
+                                     {"join_updates", join_updates},     {"hasten_updates", hasten_updates}};
   return kPasses;
 }
 

@@ -53,6 +53,9 @@ void join_gradients(Graph& graph);
 /// Makes one update of those of small parameters that share their options: many calls less. They then wait
 /// for the last of their gradients.
 void join_updates(Graph& graph);
+/// Moves updates to where their gradients have been made and nothing reads the old values any more: a
+/// gradient's memory serves the next ones, and it is read while it is near.
+void hasten_updates(Graph& graph);
 
 /// A pass and the name by which HEBB_DISABLE_PASS switches it off.
 struct Pass {

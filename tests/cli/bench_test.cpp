@@ -150,7 +150,9 @@ TEST_F(Bench, SaysWhatThereIs) {
   error("bench lenet-b64 --infer --losses 2", 2);
   error("bench lenet-b64 --batch 0", 2);
   error("bench lenet-b64 --precision f16", 2);
-  EXPECT_THAT(error("bench machine --precision bf16", 2), HasSubstr("expected f32 for machine"));
+  EXPECT_THAT(error("bench machine --precision bf16", 2),
+              HasSubstr("--precision: expected the name of a network, got machine"));
+  EXPECT_THAT(error("bench kernels --losses 5", 2), HasSubstr("--losses: expected the name of a network"));
 }
 
 }  // namespace

@@ -148,6 +148,7 @@ TEST(Fuse, ReadsSlicesOfRowsWhereTheyLie) {
 }
 
 TEST(Fuse, SumsAreNotReadWithinTheirProgram) {
+  const PassesOff none("");
   manual_seed(1);
   const Tensors xs{randn({1, 5}), randn({5}), randn({5})};
   Graph g = traced(
@@ -168,6 +169,7 @@ TEST(Fuse, SumsAreNotReadWithinTheirProgram) {
 // A residual block's work on rows: what stands around batch normalisation joins it, to the same bits, on any
 // number of threads.
 TEST(SplitNorms, WithFuseLeavesNoElementwiseOpsAlone) {
+  const PassesOff none("");
   manual_seed(1);
   const Tensors xs{randn({5000, 48}) * 3 + 7, randn({5000, 48}), rand({48}), randn({48})};
   const Function fn = [](Args a) -> Tensors {

@@ -2,10 +2,14 @@
 #pragma once
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
+#include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "hebb/core/parallel.h"
+#include "hebb/graph/passes.h"
 #include "hebb/graph/trace.h"
 
 namespace hebb::graph::test {
@@ -27,6 +31,27 @@ inline bool same_values(const Tensor& a, const Tensor& b) {
   return std::equal(x.begin(), x.end(), y.begin(), y.end(),
                     [](float p, float q) { return p == q || (std::isnan(p) && std::isnan(q)); });
 }
+/// The names of all passes, with commas.
+inline std::string all_passes() {
+  std::string names;
+  for (const Pass& p : passes()) names += (names.empty() ? "" : ",") + std::string(p.name);
+  return names;
+}
+/// Switches passes off, and others on, for as long as it lives.
+class PassesOff {
+ public:
+  explicit PassesOff(const std::string& names) {
+    if (const char* text = std::getenv(kName)) before_ = text;
+    ::setenv(kName, names.c_str(), 1);
+  }
+  ~PassesOff() { before_ ? ::setenv(kName, before_->c_str(), 1) : ::unsetenv(kName); }
+  PassesOff(const PassesOff&) = delete;
+  PassesOff& operator=(const PassesOff&) = delete;
+
+ private:
+  static constexpr const char* kName = "HEBB_DISABLE_PASS";
+  std::optional<std::string> before_;
+};
 /// Sets how many threads run kernels, for as long as it lives.
 class Threads {
  public:

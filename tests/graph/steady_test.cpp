@@ -212,9 +212,10 @@ TEST(Rematerialize, ComputesCheapValuesAgainForTheWayBack) {
         return out;
       },
       Tensors{x}, state);
-  ::setenv("HEBB_DISABLE_PASS", "rematerialize", 1);
-  optimize(g, "net");
-  ::unsetenv("HEBB_DISABLE_PASS");
+  {
+    const PassesOff kept("rematerialize");
+    optimize(g, "net");
+  }
   Graph again = g;
   rematerialize(again);
   verify(again, "rematerialize");

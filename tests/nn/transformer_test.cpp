@@ -71,6 +71,24 @@ TEST(MultiheadAttention, DropsWeightsInTrainingOnly) {
   EXPECT_EQ(values(net(x, x, x).output), values(net(x, x, x).output));
 }
 
+// Without the full score matrix, by blocks of queries: as with it, by plain ops.
+TEST(Attention, GradientsOfManyBlocksAreThoseOfTheWholeScores) {
+  std::vector<Tensor> leaves;
+  for (int i = 0; i < 3; ++i) leaves.push_back(randn({2, 131, 20}).requires_grad_());
+  const auto &q = leaves[0], &k = leaves[1], &v = leaves[2];
+  const Tensor weights = randn({2, 131, 20}), unseen = triu(full({131, 131}, -INFINITY), 1);
+  for (const bool causal : {false, true}) {
+    const Tensor got = scaled_dot_product_attention(q, k, v, {.causal = causal});
+    Tensor scores = matmul(q, transpose(k, 1, 2)) / std::sqrt(20.0);
+    if (causal) scores = scores + unseen;
+    const Tensor want = matmul(softmax(scores, 2), v);
+    EXPECT_THAT(values(got.detach()), Pointwise(FloatNear(2e-6f), values(want.detach())));
+    const auto a = grad(std::vector{sum(got * weights)}, leaves),
+               b = grad(std::vector{sum(want * weights)}, leaves);
+    for (size_t i = 0; i < 3; ++i) EXPECT_THAT(values(a[i]), Pointwise(FloatNear(1e-5f), values(b[i])));
+  }
+}
+
 // Heads and blocks of queries are shared out over threads.
 TEST(Attention, GivesTheSameBitsOnAnyNumberOfThreads) {
   std::vector<Tensor> leaves;

@@ -21,9 +21,6 @@ namespace {
 using Index = std::vector<int64_t>;
 using Values = std::vector<int64_t>;
 
-// The same cases in every run, unless the environment says otherwise.
-[[maybe_unused]] const int fixed_seed = setenv("RC_PARAMS", "seed=2026", /*overwrite=*/0);
-
 int64_t draw(int64_t low, int64_t high) { return *rc::gen::inRange(low, high + 1); }
 
 // Up to 4 dimensions of up to 4, now and then an empty one.

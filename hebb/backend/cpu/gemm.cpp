@@ -531,19 +531,28 @@ void pack_b_whole<double>(const Gemm<double>& g, double* out) {
   HWY_DYNAMIC_DISPATCH(pack_b_whole_f64)(g, out);
 }
 
+/// Whether multiply_small() serves it: it rounds nothing to bf16.
+template <class T>
+bool is_small(const Gemm<T>& g) {
+  const bool plain = !g.a_rows && !g.b_rows && !g.b_packed && !g.residual;
+  return plain && multiplications(g) <= kSmallProduct;
+}
+
 template <class T>
 void gemm_serial(const Gemm<T>& g) {
   if (g.m <= 0 || g.n <= 0) return;
-  const bool plain = !g.a_rows && !g.b_rows && !g.b_packed && !g.residual;
-  if (plain && multiplications(g) <= kSmallProduct) return multiply_small(g);
+  // A part of a product in bf16 is rounded however small it is: threads must not decide.
+  if (is_small(g) && !g.bf16) return multiply_small(g);
   multiply_range(g, 0, g.m, 0, g.n);
 }
 
 template <class T>
 void gemm(const Gemm<T>& g) {
-  const double work = multiplications(g);
-  const auto threads = static_cast<int64_t>(std::min<double>(num_threads(), work / kThreadWork));
-  if (threads <= 1) return gemm_serial(g);
+  if (g.m <= 0 || g.n <= 0) return;
+  if (is_small(g)) return multiply_small(g);
+  const auto threads =
+      static_cast<int64_t>(std::min<double>(num_threads(), multiplications(g) / kThreadWork));
+  if (threads <= 1) return multiply_range(g, 0, g.m, 0, g.n);
   const Grid grid = choose_grid(g, threads);
   const int64_t unit = kColumnUnit / static_cast<int64_t>(sizeof(T));
   const int64_t units = (g.n + unit - 1) / unit;

@@ -61,7 +61,8 @@ struct Gemm {
   /// What pack_b_whole() made of B, which is then not read: for a B that many products share.
   const T* b_packed = nullptr;
   /// Round elements of A and B to bf16 and multiply those, with sums in f32. For T = float, where
-  /// multiplies_bf16(): twice as fast there. Products of a few thousand multiplications are not rounded.
+  /// multiplies_bf16(): twice as fast there. gemm() does not round products of a few thousand
+  /// multiplications.
   bool bf16 = false;
 };
 

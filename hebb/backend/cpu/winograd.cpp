@@ -79,7 +79,8 @@ Side outputs_of(const ConvShape& s) {
 TileGrid tiles_of(const ConvShape& s) { return {s.batch, s.out_h, s.out_w}; }
 
 TiledConv forward_of(const ConvShape& s) {
-  return {inputs_of(s), outputs_of(s), tiles_of(s), s.relu, s.stride_h == 1 ? kOutputSum : kGradientSum};
+  return {inputs_of(s), outputs_of(s), tiles_of(s), s.relu,
+          s.stride_h == 1 ? output_sum(s.in_channels) : kGradientSum};
 }
 TiledConv input_grad_of(const ConvShape& s) {
   if (s.stride_h == 2)

@@ -99,9 +99,10 @@ struct TileGrid {
 };
 
 // Longest sums of products without a pause: each is summed from zero and added to those before, which keeps
-// the errors of long sums near those of the direct way. Shorter ones are more exact and slower. Those of the
-// points of stride 2 start nearer.
-constexpr int64_t kOutputSum = 64, kGradientSum = 96;
+// the errors of long sums near those of the direct way, at most three times as large. Shorter ones are more
+// exact and slower. Those of the points of stride 2 start nearer.
+constexpr int64_t kGradientSum = 96;
+constexpr int64_t output_sum(int64_t channels) { return channels <= 256 ? 64 : channels <= 512 ? 32 : 48; }
 
 /// A convolution, or that which gives its input gradient, as one of tiles.
 struct TiledConv {

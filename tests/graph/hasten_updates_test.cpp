@@ -1,0 +1,77 @@
+// Updates that run as soon as their gradients are there.
+#include <gmock/gmock.h>
+
+#include "hebb/graph/memory_plan.h"
+#include "hebb/graph/passes.h"
+#include "hebb/hebb.h"
+#include "tests/graph/graphs.h"
+
+namespace hebb::graph {
+namespace {
+
+using namespace test;
+
+// A step of SGD on layers of 100x100; the loss is that of `loss` on their output.
+Graph traced_step(const std::function<Tensor(const Tensor&)>& loss) {
+  manual_seed(2);
+  Tensors weights;
+  for (int i = 0; i < 6; ++i) weights.push_back((randn({100, 100}) * 0.1).detach().requires_grad_());
+  optim::SGD sgd(weights, {.lr = 0.1});
+  CompiledState state = sgd;
+  state.refresh();
+  Tensors held = state.tensors();
+  std::erase_if(held, [](const Tensor& t) { return !t.defined(); });
+  return trace(
+      [&](Args a) -> Tensors {
+        sgd.zero_grad();
+        Tensor x = a[0];
+        for (const Tensor& w : weights) x = tanh(matmul(x, w));
+        const Tensor l = loss(x);
+        backward(l);
+        sgd.step();
+        return {l.detach()};
+      },
+      Tensors{randn({10, 100})}, held);
+}
+// How many nodes that are no updates stand behind the first update.
+ptrdiff_t left(const Graph& g) {
+  const auto updates = [](const Node& n) { return n.op->overwrites_last; };
+  const auto first = std::find_if(g.nodes.begin(), g.nodes.end(), updates);
+  return std::count_if(first, g.nodes.end(), [&](const Node& n) { return !updates(n); });
+}
+size_t in_place(const Graph& g) {
+  const std::vector<int> states = plan_in_place(g, plan_memory(g));
+  return static_cast<size_t>(std::count_if(states.begin(), states.end(), [](int s) { return s >= 0; }));
+}
+
+TEST(HastenUpdates, FreesGradientsAndStillChangesWeightsInPlace) {
+  Graph g = traced_step([](const Tensor& x) { return sum(square(x)); });
+  ASSERT_EQ(count(g, "sgd_update"), 6u);
+  EXPECT_EQ(left(g), 0);
+  const int64_t before = plan_memory(g).arena_bytes;
+  EXPECT_EQ(in_place(g), 12u) << "weights and counts of steps";
+  hasten_updates(g);
+  verify(g, "hasten_updates");
+  EXPECT_GE(left(g), 5) << "at least the products of the layers before";
+  EXPECT_EQ(in_place(g), 12u) << "weights and counts of steps";
+  EXPECT_LT(plan_memory(g).arena_bytes, before / 2) << "one gradient of six at a time";
+}
+
+TEST(HastenUpdates, WaitsForWhatMayThrow) {
+  Graph g = traced_step([](const Tensor& x) { return sum(square(x)); });
+  const auto last = std::find_if(g.nodes.rbegin(), g.nodes.rend(),
+                                 [](const Node& n) { return std::string_view(n.op->name) == "matmul"; });
+  ASSERT_NE(last, g.nodes.rend());
+  const OpDef checks{.name = "checks", .infer = last->op->infer};
+  last->op = &checks;
+  hasten_updates(g);
+  verify(g, "hasten_updates");
+  for (const Node& n : g.nodes) {  // all updates stand behind it
+    if (n.op == &checks) break;
+    EXPECT_FALSE(n.op->overwrites_last);
+  }
+  EXPECT_EQ(in_place(g), 12u) << "weights and counts of steps";
+}
+
+}  // namespace
+}  // namespace hebb::graph
