@@ -39,7 +39,7 @@ struct Band {
       const bool inside = r >= 0 && r < s.in_h;
       const int64_t b = inside ? begin : row, e = inside ? end : row;
       std::fill(band, band + b, 0.F);
-      if (b < e) std::copy_n(image + (r * s.in_w - s.pad_left) * c + b, e - b, band + b);
+      if (b < e) std::copy_n(image + ((r * s.in_w - s.pad_left) * c + b), e - b, band + b);
       std::fill(band + e, band + row, 0.F);
     }
   }
