@@ -204,7 +204,7 @@ void add_bench(App& app) {
                             "  hebb bench lenet-b64 --init w.safetensors --x x.npy --y y.npy --losses 5");
   std::string list =
       "\nmachine (how fast large products and copies are here)"
-      "\nkernels (single products, convolutions and ops that move memory)";
+      "\nkernels (single products, convolutions, small products and ops that move memory)";
   for (const WorkloadType& t : workload_types()) list += fmt::format("\n{} ({})", t.name, t.description);
   c->add_option("name", o->name, "One of:" + list)->required();
   c->add_option("--batch", o->batch, "Samples in a step (default: the name's)")
@@ -214,9 +214,10 @@ void add_bench(App& app) {
   c->add_option("--precision", o->precision, "f32, or bf16 for products where that is faster")
       ->check(CLI::IsMember({"f32", "bf16"}));
   c->add_flag("--infer", o->infer, "Time outputs alone, in evaluation mode");
-  c->add_option("--only", o->only, "Of kernels: products, convolutions, memory; with commas (default: all)")
+  c->add_option("--only", o->only,
+                "Of kernels: products, convolutions, small, memory; with commas (default: all)")
       ->delimiter(',')
-      ->check(CLI::IsMember({kProducts, kConvolutions, kMemory}));
+      ->check(CLI::IsMember({kProducts, kConvolutions, kSmall, kMemory}));
   c->add_option("--seconds", o->seconds,
                 "How long to repeat it, after 4 steps that warm up (default: 3; each kernel 0.1)")
       ->check(CLI::Range(0.0, 3600.0));
@@ -229,6 +230,8 @@ void add_bench(App& app) {
   c->add_option("--out", o->out, "Write the first outputs (with --infer) or loss to this file (.npy)");
   c->add_flag("--profile", o->profile, "Print what each op took, the costliest first");
   c->callback([&app, o, c] {
+    if (o->seconds && std::isnan(*o->seconds))
+      throw CLI::ValidationError("--seconds", "expected 0 to 3600, got nan");
     const auto refuse = [&](std::initializer_list<const char*> options) {
       for (const char* name : options)
         if (c->count(name))
@@ -259,8 +262,9 @@ void add_bench(App& app) {
     if (!find_type(o->name))
       throw CLI::ValidationError(
           "name", fmt::format("expected one of machine, kernels, {}, got {}", all_names(), o->name));
-    if (o->infer && o->losses > 0)
-      throw CLI::ValidationError("--losses", "expected a training step, not --infer");
+    for (const char* name : {"--losses", "--y"})
+      if (o->infer && c->count(name))
+        throw CLI::ValidationError(name, "expected a training step, not --infer");
     app.run = [&app, o] { return run(app, *o); };
   });
 }

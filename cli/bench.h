@@ -27,9 +27,10 @@ double copy_gb_s(int64_t floats, double seconds);
 int run_machine(const App& app);
 
 /// The groups of hebb bench kernels.
-inline constexpr const char *kProducts = "products", *kConvolutions = "convolutions", *kMemory = "memory";
+inline constexpr const char *kProducts = "products", *kConvolutions = "convolutions", *kSmall = "small",
+                            *kMemory = "memory";
 struct KernelOptions {
-  std::vector<std::string> only{kProducts, kConvolutions, kMemory};
+  std::vector<std::string> only{kProducts, kConvolutions, kSmall, kMemory};
   int64_t batch = 0;     ///< samples; 0: as many as the kernel's network has
   double seconds = 0.1;  ///< for each kernel
 };

@@ -1,5 +1,6 @@
 // hebb bench kernels: matrix products and convolutions of the networks that `hebb bench` times, in three
-// directions, and the ops that only move memory, each alone in a compiled function.
+// directions, and the ops that only move memory, each alone in a compiled function; and small products, a row
+// of them in one.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -13,15 +14,20 @@
 #include "hebb/op/dispatch.h"
 #include "hebb/ops/channels_last.h"
 #include "hebb/ops/conv_attrs.h"
+#include "hebb/ops/elementwise.h"
 #include "hebb/ops/elementwise_attrs.h"
 #include "hebb/ops/index_attrs.h"
 #include "hebb/ops/loss_attrs.h"
+#include "hebb/ops/matmul.h"
 #include "hebb/ops/matmul_attrs.h"
+#include "hebb/ops/norm.h"
 #include "hebb/ops/norm_attrs.h"
 #include "hebb/ops/pool_attrs.h"
 #include "hebb/ops/random.h"
+#include "hebb/ops/reduce.h"
 #include "hebb/ops/table.h"
 #include "hebb/optim/adam.h"
+#include "hebb/optim/adaptive.h"
 #include "hebb/optim/sgd.h"
 
 namespace hebb::cli {
@@ -190,6 +196,42 @@ nlohmann::json run_shapes(const App& app, const KernelOptions& o, const char* gr
   return rows;
 }
 
+// ---- products of few numbers
+
+// Of n x n matrices, a row of them in one function, so that a call hardly counts; beside them what their
+// arithmetic takes at the speed of a large product on one thread.
+nlohmann::json run_small(const App& app, const KernelOptions& o) {
+  constexpr int64_t kInARow = 16, kLarge = 768;
+  const auto time_of_row = [&](int64_t n, int64_t count) {
+    std::vector<Tensor> weights;
+    for (int64_t i = 0; i < count; ++i)
+      weights.push_back(randn({n, n}) * (1 / std::sqrt(static_cast<double>(n))));
+    const auto fn = [weights](std::span<const Tensor> in) {
+      Tensor x = in[0];
+      for (const Tensor& w : weights) x = matmul(x, w);
+      return std::vector{x};
+    };
+    const Times t = time_of(kernel_of(fn, {randn({n, n})}, {weights}), o.seconds);
+    return Times{1e6 * t.median_ms / static_cast<double>(count), 1e6 * t.min_ms / static_cast<double>(count)};
+  };
+  const int threads = num_threads();
+  set_num_threads(1);
+  const double large = time_of_row(kLarge, 1).min_ms;
+  set_num_threads(threads);
+  if (!app.json)
+    fmt::print("{:>9} {:>9} {:>12}  products of matrices of a few numbers, {} in a row\n", "median ns",
+               "least ns", "their sums", kInARow);
+  nlohmann::json rows = nlohmann::json::array();
+  for (const int64_t n : {8, 16, 32, 48, 64}) {
+    const Times ns = time_of_row(n, kInARow);
+    const double arithmetic = large * std::pow(static_cast<double>(n) / kLarge, 3);
+    rows.push_back(
+        {{"side", n}, {"median_ns", ns.median_ms}, {"min_ns", ns.min_ms}, {"arithmetic_ns", arithmetic}});
+    if (!app.json) fmt::print("{:9.4g} {:9.4g} {:12.4g}  {}x{}\n", ns.median_ms, ns.min_ms, arithmetic, n, n);
+  }
+  return rows;
+}
+
 // ---- ops that move memory
 
 // A sample has 65536 floats, 256 KB: one fits a second-level cache, 256 of them fit no cache.
@@ -261,6 +303,10 @@ constexpr MemoryOp kMemoryOps[] = {
     {"avg_pool2d 2x2", [](int64_t n) { return kernel_of(ops::avg_pool2d, kAvg2x2, {images(n)}); }},
     {"avg_pool2d_grad 2x2",
      [](int64_t n) { return kernel_of(ops::avg_pool2d_grad, kAvg2x2, {images(n, 16)}); }},
+    {"avg_pool2d_nhwc 2x2",
+     [](int64_t n) { return kernel_of(ops::avg_pool2d_nhwc, kAvg2x2, {images_last(n)}); }},
+    {"avg_pool2d_grad_nhwc 2x2",
+     [](int64_t n) { return kernel_of(ops::avg_pool2d_grad_nhwc, kAvg2x2, {images_last(n, 16)}); }},
     {"batch_norm of images",
      [](int64_t n) {
        return kernel_of(ops::batch_norm, BatchNormAttrs{}, {images(n), numbers(64), numbers(64)});
@@ -280,6 +326,17 @@ constexpr MemoryOp kMemoryOps[] = {
        return kernel_of(ops::layer_norm_grad, LayerNormAttrs{}, {rows(n), rows(n), numbers(kWidth)});
      }},
     {"softmax", [](int64_t n) { return kernel_of(ops::softmax, SoftmaxAttrs{1}, {rows(n)}); }},
+    {"softmax_grad",
+     [](int64_t n) {
+       return kernel_of(ops::softmax_grad, SoftmaxAttrs{1}, {rows(n), softmax(rows(n), 1)});
+     }},
+    {"log_softmax", [](int64_t n) { return kernel_of(ops::log_softmax, SoftmaxAttrs{1}, {rows(n)}); }},
+    {"sum of rows", [](int64_t n) { return kernel_of(ops::sum, ReduceAttrs{2}, {rows(n)}); }},
+    {"sum of columns", [](int64_t n) { return kernel_of(ops::sum, ReduceAttrs{1}, {rows(n)}); }},
+    {"mean of squares",
+     [](int64_t n) {
+       return kernel_of([](auto in) { return std::vector{mean(square(in[0]))}; }, {rows(n)});
+     }},
     {"cross_entropy",
      [](int64_t n) {
        n *= kSampleFloats / kClasses;
@@ -304,6 +361,9 @@ constexpr MemoryOp kMemoryOps[] = {
     {"SGD with momentum",
      [](int64_t n) { return update<optim::SGD>(n, optim::SGDOptions{.momentum = 0.9}, 1); }},
     {"Adam", [](int64_t n) { return update<optim::Adam>(n, optim::AdamOptions{}, 2); }},
+    {"AdamW", [](int64_t n) { return update<optim::AdamW>(n, optim::AdamWOptions{}, 2); }},
+    {"RMSprop", [](int64_t n) { return update<optim::RMSprop>(n, optim::RMSpropOptions{}, 1); }},
+    {"Adagrad", [](int64_t n) { return update<optim::Adagrad>(n, optim::AdagradOptions{}, 1); }},
 };
 
 nlohmann::json run_memory(const App& app, const KernelOptions& o) {
@@ -343,6 +403,7 @@ int run_kernels(const App& app, const KernelOptions& o) {
   if (wanted(kProducts)) j[kProducts] = run_shapes<Product>(app, o, kProducts, kProductShapes);
   if (wanted(kConvolutions))
     j[kConvolutions] = run_shapes<Convolution>(app, o, kConvolutions, kConvolutionShapes);
+  if (wanted(kSmall)) j[kSmall] = run_small(app, o);
   if (wanted(kMemory)) j[kMemory] = run_memory(app, o);
   if (app.json) print_json(j);
   return 0;

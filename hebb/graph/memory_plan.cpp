@@ -117,10 +117,12 @@ MemoryPlan plan_memory(const Graph& g) {
   return plan;
 }
 
-bool may_throw(const Node& n) {
-  const auto& takes = n.op->overwrites;
-  return n.op->kind == Kind::Opaque && !n.op->overwrites_last &&
-         std::all_of(takes.begin(), takes.end(), [](int input) { return input < 0; });
+std::vector<ValueId> roots_of(const Graph& g) {
+  std::vector<ValueId> roots(g.values.size());
+  std::iota(roots.begin(), roots.end(), 0);
+  for (const Node& n : g.nodes)
+    if (n.op->view) roots[n.outputs[0]] = roots[n.inputs[0]];
+  return roots;
 }
 
 std::vector<int> plan_in_place(const Graph& g, const MemoryPlan& memory) {
@@ -130,8 +132,9 @@ std::vector<int> plan_in_place(const Graph& g, const MemoryPlan& memory) {
   for (const ValueId v : g.results) read_later[memory.places[v].root] = true;
   for (const State& s : g.states)
     if (s.after != s.before) read_later[memory.places[s.after].root] = true;
+  const std::vector<bool> throwing = may_throw(g);
   for (auto n = g.nodes.rbegin(); n != g.nodes.rend(); ++n) {
-    if (may_throw(*n)) break;
+    if (throwing[static_cast<size_t>(&*n - g.nodes.data())]) break;
     for (size_t i = 0; i < n->outputs.size(); ++i) {
       const ValueId out = n->outputs[i];
       for (size_t input = 0; input < n->inputs.size(); ++input) {

@@ -61,7 +61,7 @@ std::span<const Pass> passes() {
                                      {"channels_last", channels_last},   {"join_pool", join_pool},
                                      {"join_relu", join_relu},           {"split_norms", split_norms},
                                      {"join_moments", join_moments},     {"fuse", fuse},
-                                     {"rematerialize", rematerialize},   {"join_gradients", join_gradients},
+                                     {"rematerialize", rematerialize},   {"join_programs", join_programs},
                                      {"join_updates", join_updates},     {"hasten_updates", hasten_updates}};
   return kPasses;
 }

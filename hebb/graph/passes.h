@@ -47,15 +47,18 @@ void fuse(Graph& graph);
 /// Runs a fused program again where its large result would wait long for its next reader, as activations wait
 /// for the way back, and its input is kept anyway: less memory for one more pass over it.
 void rematerialize(Graph& graph);
-/// Lets input gradients of convolutions [N, H, W, C] run the fused program that alone reads them, on blocks
-/// of rows that are still near: a pass over memory less.
-void join_gradients(Graph& graph);
+/// Lets matrix products, linear layers, convolutions [N, H, W, C] and their input gradients run the fused
+/// program that reads what they make, on blocks of rows that are still near: a pass over memory less.
+void join_programs(Graph& graph);
 /// Makes one update of those of small parameters that share their options: many calls less. They then wait
 /// for the last of their gradients.
 void join_updates(Graph& graph);
 /// Moves updates to where their gradients have been made and nothing reads the old values any more: a
 /// gradient's memory serves the next ones, and it is read while it is near.
 void hasten_updates(Graph& graph);
+
+/// Whether join_programs() can join the node and a program.
+bool makes_rows_for_programs(const Graph& graph, const Node& node);
 
 /// A pass and the name by which HEBB_DISABLE_PASS switches it off.
 struct Pass {

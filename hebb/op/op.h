@@ -202,6 +202,8 @@ struct OpDef {
   std::array<int8_t, 4> overwrites = {-1, -1, -1, -1};
   /// The same of any number of outputs, each of which takes over one of the last inputs, in their order.
   bool overwrites_last = false;
+  /// Of kind Opaque: whether its kernels refuse no values of the right shapes and types, as indices are.
+  bool never_throws = false;
 
   /// Whether its kernels take inputs whose rows lie apart, see rows_lie_apart().
   bool takes_rows = false;

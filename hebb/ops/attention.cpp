@@ -220,6 +220,7 @@ const OpDef attention{
           {{{{3, 4}}, {{5, 4}, -2, 2, f64}, {{5, 4}}}, a, "expected operands of one type, got f32 and f64"}};
     },
     .saves_outputs = 0b11,
+    .never_throws = true,
     .multiply_adds =
         [](SpecPtrs in, const Specs&, const Attrs& a) {
           const Extents x(in[0]->shape, in[2]->shape, a.as<AttentionAttrs>());
@@ -266,6 +267,7 @@ const OpDef attention_grad{
                AttentionAttrs{},
                "expected operand 1 of shape 4, got 4x3"}};
     },
+    .never_throws = true,
     .multiply_adds =
         [](SpecPtrs in, const Specs&, const Attrs& a) {
           const Extents x(in[2]->shape, in[4]->shape, a.as<AttentionAttrs>());

@@ -120,7 +120,8 @@ const OpDef avg_pool2d{
                AvgPoolAttrs{{2, 2}, {2, 2}, {0, 0}, false, true, -1},
                "expected a divisor_override"}};
     },
-    .saves_inputs = 0};
+    .saves_inputs = 0,
+    .never_throws = true};
 
 const OpDef avg_pool2d_grad{
     .name = "avg_pool2d_grad",
@@ -148,7 +149,8 @@ const OpDef avg_pool2d_grad{
       return {{{{{2, 2}}}, a, "expected an input of 3 or 4 dimensions"},
               {{{{1, 2, 3}}}, a, "expected planes of 2x2, got 1x2x3"}};
     },
-    .saves_inputs = 0};
+    .saves_inputs = 0,
+    .never_throws = true};
 
 const OpDef adaptive_avg_pool2d{
     .name = "adaptive_avg_pool2d",
@@ -177,7 +179,8 @@ const OpDef adaptive_avg_pool2d{
           {{{{1, 4, 4}}}, AdaptivePoolAttrs{{0, 1}}, "expected an output size of at least 1, got 0"},
           {{{{1, 0, 4}}}, AdaptivePoolAttrs{}, "expected planes that are not empty, got 1x0x4"}};
     },
-    .saves_inputs = 0};
+    .saves_inputs = 0,
+    .never_throws = true};
 
 const OpDef adaptive_avg_pool2d_grad{.name = "adaptive_avg_pool2d_grad",
                                      .doc = "gradient of adaptive_avg_pool2d",
@@ -205,7 +208,8 @@ const OpDef adaptive_avg_pool2d_grad{.name = "adaptive_avg_pool2d_grad",
                                        return {{{{{2, 2}}}, a, "expected an input of 3 or 4 dimensions"},
                                                {{{{1, 2, 3}}}, a, "expected planes of 2x2, got 1x2x3"}};
                                      },
-                                     .saves_inputs = 0};
+                                     .saves_inputs = 0,
+    .never_throws = true};
 
 }  // namespace ops
 

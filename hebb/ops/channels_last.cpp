@@ -73,6 +73,7 @@ struct Turned {
             .infer = infer,
             .decompose = decompose,
             .samples = samples,
+            .never_throws = first.never_throws,
             .multiply_adds = first.multiply_adds ? multiply_adds : nullptr};
   }
 };
@@ -98,7 +99,8 @@ OpDef turning(std::string_view name, std::string_view doc) {
           },
           .error_samples = []() -> std::vector<ErrorSample> {
             return {{{{{2, 3, 5}}}, NoAttrs{}, "expected an input of 4 dimensions, got 2x3x5"}};
-          }};
+          },
+          .never_throws = true};
 }
 
 }  // namespace

@@ -28,12 +28,17 @@ std::string name_of_code(int code) {
     case kMultiplyAdd: return "multiply_add";
     case kColumnSum: return "column_sum";
     case kColumnDot: return "column_dot";
+    case kRowSum: return "row_sum";
+    case kTotal: return "total";
     default: return std::string(elementwise_op(code).name);
   }
 }
 
 Specs infer_fused(SpecPtrs in, const Attrs& attrs) {
   const FusedProgram& program = *attrs.as<FusedAttrs>().program;
+  HEBB_CHECK(program.instructions.size() <= FusedProgram::kMostInstructions,
+             "[fused] expected at most {} instructions, got {}", FusedProgram::kMostInstructions,
+             program.instructions.size());
   HEBB_CHECK(in.size() == program.inputs.size(), "[fused] expected {} inputs, got {}", program.inputs.size(),
              in.size());
   const FusedSpace space(program, in);
@@ -52,9 +57,14 @@ Specs infer_fused(SpecPtrs in, const Attrs& attrs) {
   HEBB_CHECK(space.columns ? space.total % space.columns == 0 : space.total == 0,
              "[fused] expected rows of {} elements, got {} elements", space.columns, space.total);
   Specs out;
-  for (const int v : program.outputs)
-    out.push_back(TensorSpec(program.maker(v).is_sum() ? Shape{space.columns} : like->shape, like->dtype,
-                             like->device));
+  for (const int v : program.outputs) {
+    const FusedInstruction& made = program.maker(v);
+    const Shape shape = !made.is_sum()         ? like->shape
+                        : made.code == kTotal  ? Shape{}
+                        : made.code == kRowSum ? Shape{space.rows}
+                                               : Shape{space.columns};
+    out.push_back(TensorSpec(shape, like->dtype, like->device));
+  }
   return out;
 }
 
@@ -80,10 +90,10 @@ Outputs decompose_fused(const Attrs& attrs, std::span<const Tensor> inputs) {
     const auto wide = [&](const Tensor& t) { return expand(t, {space.rows, space.columns}); };
     if (n.code == kMultiplyAdd) {
       values.push_back(at(0) * at(1) + at(2));
-    } else if (n.code == kColumnSum) {
-      values.push_back(sum(wide(at(0)), 0));
-    } else if (n.code == kColumnDot) {
-      values.push_back(sum(wide(at(0) * at(1)), 0));
+    } else if (n.is_sum()) {
+      const Tensor a = wide(n.code == kColumnDot ? at(0) * at(1) : at(0));
+      const Tensor all = n.code == kTotal ? sum(a) : sum(a, n.code == kRowSum ? 1 : 0);
+      values.push_back(n.p == 0 ? all : all / n.p);
     } else {
       std::vector<Tensor> operands;
       for (int i = 0; i < 3 && n.operands[static_cast<size_t>(i)] >= 0; ++i) operands.push_back(at(i));
@@ -168,15 +178,21 @@ bool rows_lie_apart(const TensorSpec& s) {
   return true;
 }
 
-bool is_column_sum(const ReduceAttrs& attrs, const TensorSpec& x) {
+std::optional<FusedInstruction> sum_instruction(const ReduceAttrs& attrs, const TensorSpec& x, bool mean) {
   constexpr int64_t kLeastColumns = 16;  // a vector
+  const int64_t total = x.shape.numel();
   const int last = x.shape.ndim() - 1;
-  return x.dtype == f32 && last >= 1 && attrs.dims == (int64_t{1} << last) - 1 &&
-         x.shape[last] >= kLeastColumns;
-}
-const FusedProgram& column_sum_program() {
-  static const FusedProgram program{{FusedOperand::dense}, {{kColumnSum, {0, -1, -1}}}, {1}};
-  return program;
+  if (x.dtype != f32 || total == 0 || last < 0) return std::nullopt;
+  const int64_t columns = x.shape[last], before_last = (int64_t{1} << last) - 1;
+  const auto sum = [&](FusedCode code, int64_t count) {
+    return FusedInstruction{code, {0, -1, -1}, mean ? static_cast<double>(count) : 0};
+  };
+  if (attrs.dims == (before_last << 1 | 1)) return sum(kTotal, total);
+  if (last >= 1 && attrs.dims == before_last && columns >= kLeastColumns)
+    return sum(kColumnSum, total / columns);
+  if (attrs.dims == before_last + 1 && columns >= 2 && columns <= FusedProgram::kTile)
+    return sum(kRowSum, columns);
+  return std::nullopt;
 }
 
 namespace ops {
@@ -194,7 +210,7 @@ std::vector<Sample> fused_samples() {
   FusedInstruction leaky = expr(Expr::leaky_relu, 2);
   leaky.p = 0.1;
   const FusedInstruction sum{kColumnSum, {3, -1, -1}}, dot{kColumnDot, {3, 4, -1}},
-      scaled{kMultiplyAdd, {4, 2, 3}};
+      scaled{kMultiplyAdd, {4, 2, 3}}, row_sum{kRowSum, {4, -1, -1}}, mean{kTotal, {3, -1, -1}, 114};
   return {sample("chain", {x, x},
                  {{K::dense, K::dense}, {expr(Expr::mul, 0, 1), leaky, expr(Expr::add, 3, 0)}, {4, 2}}),
           sample("normalize", {x, row, row, row},
@@ -206,7 +222,13 @@ std::vector<Sample> fused_samples() {
           sample("sums", {x, x, row},
                  {{K::dense, K::dense, K::row},
                   {expr(Expr::relu_grad, 0, 0, 1), expr(Expr::sub, 1, 2), sum, dot},
-                  {3, 5, 6}})};
+                  {3, 5, 6}}),
+          sample("row_sums", {x, x, column},
+                 {{K::dense, K::dense, K::column},
+                  {expr(Expr::mul, 0, 1), expr(Expr::sub, 3, 2), row_sum, mean},
+                  {5, 4, 6}}),
+          sample("rows_of_tiles", {{{3, 1100}}, {{1100}}},
+                 {{K::dense, K::row}, {expr(Expr::mul, 0, 1), {kRowSum, {2, -1, -1}}}, {3}})};
 }
 std::vector<ErrorSample> fused_errors() {
   const Attrs add =

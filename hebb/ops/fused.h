@@ -1,7 +1,8 @@
-// Fused programs: chains of elementwise ops, and sums of their results over rows, as one op that passes over
-// memory once. Compiled functions make them (hebb/graph/passes/fuse.cpp).
+// Fused programs: chains of elementwise ops, and sums of their results, as one op that passes over memory
+// once. Compiled functions make them (hebb/graph/passes/fuse.cpp).
 #pragma once
 #include <array>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,18 +21,22 @@ enum FusedCode : int {
   kMultiplyAdd = static_cast<int>(detail::Expr::count),  ///< a b + c, rounded once
   kColumnSum,                                            ///< the sum of a over the rows
   kColumnDot,                                            ///< the sum of a b over the rows
+  kRowSum,                                               ///< the sum of a over the columns
+  kTotal,                                                ///< the sum of a over all
 };
 
 /// One line of a program.
 struct FusedInstruction {
   int code;
   std::array<int, 3> operands;  ///< the numbers of earlier values; -1 where there is none
-  double p = 0, q = 0;          ///< parameters of the expression
-  bool is_sum() const { return code == kColumnSum || code == kColumnDot; }
+  double p = 0, q = 0;          ///< parameters of the expression; a sum is divided by p unless that is 0
+  bool is_sum() const { return code >= kColumnSum; }
 };
 /// Values are numbered: first the inputs, then what each instruction computes. Sums are outputs only.
 struct FusedProgram {
-  static constexpr size_t kMostInputs = 12;
+  static constexpr size_t kMostInputs = 12, kMostInstructions = 32;
+  /// Elements that are summed at once, and whose sums make one partial sum.
+  static constexpr int64_t kTile = 512, kBlock = 32768;
   std::vector<FusedOperand> inputs;
   std::vector<FusedInstruction> instructions;
   std::vector<int> outputs;  ///< 1 to 4 results of instructions
@@ -69,10 +74,11 @@ struct FusedSpace {
   FusedSpace(const FusedProgram& program, SpecPtrs inputs);
 };
 
-/// Whether ops::sum with these attributes is a program's sum over rows: of f32, over all dimensions but the
-/// last, which has 16 elements or more. Backends compute both the same way, so that fusing changes no bits.
-bool is_column_sum(const ReduceAttrs& attrs, const TensorSpec& x);
-/// The program that is such a sum alone.
-const FusedProgram& column_sum_program();
+/// The instruction that computes ops::sum of x, or with `mean` ops::mean, if programs have one: of f32, over
+/// all dimensions but a last one of 16 elements or more, over a last one of up to kTile, or over all.
+/// Backends compute both the same way, so that fusing changes no bits.
+std::optional<FusedInstruction> sum_instruction(const ReduceAttrs& attrs, const TensorSpec& x, bool mean);
+/// Whether rows of so many columns add up to the same total, bit for bit, as if they were one row.
+inline bool totals_alike(int64_t columns) { return FusedProgram::kBlock % columns == 0; }
 
 }  // namespace hebb

@@ -162,7 +162,8 @@ const OpDef cat{
                CatAttrs{0},
                "expected shapes that differ in dimension 0 only, got 2x3 and 2x4 (tensor 1)"}};
     },
-    .saves_inputs = 0};
+    .saves_inputs = 0,
+    .never_throws = true};
 
 const OpDef pad{
     .name = "pad",
@@ -199,7 +200,8 @@ const OpDef pad{
           {{{{2, 3}}}, PadAttrs{{1}, {1}, 0}, "expected amounts for 2 dimensions, got 1 and 1"},
           {{{{3}}}, PadAttrs{{-1}, {1}, 0}, "expected amounts of at least 0, got -1 and 1 for dimension 0"}};
     },
-    .saves_inputs = 0};
+    .saves_inputs = 0,
+    .never_throws = true};
 
 const OpDef tril{
     .name = "tril",
@@ -210,7 +212,8 @@ const OpDef tril{
     .reference = reference_triangle<true>,
     .samples = triangle_samples,
     .error_samples = triangle_errors,
-    .saves_inputs = 0};
+    .saves_inputs = 0,
+    .never_throws = true};
 
 const OpDef triu{
     .name = "triu",
@@ -221,7 +224,8 @@ const OpDef triu{
     .reference = reference_triangle<false>,
     .samples = triangle_samples,
     .error_samples = triangle_errors,
-    .saves_inputs = 0};
+    .saves_inputs = 0,
+    .never_throws = true};
 
 }  // namespace ops
 

@@ -251,7 +251,8 @@ const OpDef batch_norm{
            "expected more than one value per channel in training"}};
     },
     .saves_inputs = 3,
-    .saves_outputs = 6};
+    .saves_outputs = 6,
+    .never_throws = true};
 
 const OpDef batch_norm_grad{
     .name = "batch_norm_grad",
@@ -282,7 +283,8 @@ const OpDef batch_norm_grad{
       return {
           {{{{2, 4}}, v, v, x, v, v, v}, BatchNormAttrs{}, "expected a gradient of shape 2x3, got 2x4"},
           {{x, v, v, x, {{2}}, v, v}, BatchNormAttrs{}, "expected statistics of shape 3 (input 2x3), got 2"}};
-    }};
+    },
+    .never_throws = true};
 
 const OpDef layer_norm{
     .name = "layer_norm",
@@ -318,7 +320,8 @@ const OpDef layer_norm{
               {{{{2, 3}}, {{2}}, {{3}}}, LayerNormAttrs{}, "expected a weight of shape 3 (input 2x3), got 2"},
               {{{{2, 3}}, {{3}}, {{1}}}, LayerNormAttrs{}, "expected a bias of shape 3 (input 2x3), got 1"}};
     },
-    .saves_inputs = 3};
+    .saves_inputs = 3,
+    .never_throws = true};
 
 const OpDef layer_norm_grad{
     .name = "layer_norm_grad",
@@ -348,7 +351,8 @@ const OpDef layer_norm_grad{
       return {
           {{{{2, 4}}, {{2, 3}}}, LayerNormAttrs{}, "expected a gradient of shape 2x3, got 2x4"},
           {{{{2, 3}}, {{2, 3}}, {{2}}}, LayerNormAttrs{}, "expected a weight of shape 3 (input 2x3), got 2"}};
-    }};
+    },
+    .never_throws = true};
 
 }  // namespace ops
 

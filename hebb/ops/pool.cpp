@@ -174,7 +174,8 @@ const OpDef max_pool2d{
                "expected windows that fit into 2 + 2 * 0 places, got 3"}};
     },
     .saves_inputs = 0,
-    .saves_outputs = 2};
+    .saves_outputs = 2,
+    .never_throws = true};
 
 const OpDef adaptive_max_pool2d{
     .name = "adaptive_max_pool2d",
@@ -210,7 +211,8 @@ const OpDef adaptive_max_pool2d{
           {{{{1, 0, 4}}}, AdaptivePoolAttrs{}, "expected planes that are not empty, got 1x0x4"}};
     },
     .saves_inputs = 0,
-    .saves_outputs = 2};
+    .saves_outputs = 2,
+    .never_throws = true};
 
 const OpDef max_pool2d_grad{
     .name = "max_pool2d_grad",

@@ -197,6 +197,7 @@ const OpDef lstm{
     .saves_inputs = 0b1110,
     .saves_outputs = 0b111,
     .overwrites = {-1, -1, 0, -1},
+    .never_throws = true,
     .multiply_adds = [](SpecPtrs in, const Specs&,
                         const Attrs&) { return in[0]->shape[0] * in[0]->shape[1] * in[1]->shape.numel(); }};
 
@@ -247,6 +248,7 @@ const OpDef lstm_grad{
            ProductAttrs{},
            "expected a state of shape 3x2 (gates 2x3x8), got 2x3x2"}};
     },
+    .never_throws = true,
     .multiply_adds = [](SpecPtrs in, const Specs&,
                         const Attrs&) { return in[6]->shape[0] * in[6]->shape[1] * in[3]->shape.numel(); }};
 

@@ -107,7 +107,8 @@ const OpDef softmax{.name = "softmax",
                     .samples = softmax_samples,
                     .error_samples = softmax_errors,
                     .saves_inputs = 0,
-                    .saves_outputs = 1};
+                    .saves_outputs = 1,
+    .never_throws = true};
 
 const OpDef softmax_grad{
     .name = "softmax_grad",
@@ -119,7 +120,8 @@ const OpDef softmax_grad{
     },
     .reference = reference_softmax_grad<false>,
     .samples = [] { return gradient_samples(0.1, 1); },
-    .error_samples = gradient_errors};
+    .error_samples = gradient_errors,
+    .never_throws = true};
 
 const OpDef log_softmax{
     .name = "log_softmax",
@@ -135,7 +137,8 @@ const OpDef log_softmax{
     .samples = softmax_samples,
     .error_samples = softmax_errors,
     .saves_inputs = 0,
-    .saves_outputs = 1};
+    .saves_outputs = 1,
+    .never_throws = true};
 
 const OpDef log_softmax_grad{
     .name = "log_softmax_grad",
@@ -147,7 +150,8 @@ const OpDef log_softmax_grad{
     },
     .reference = reference_softmax_grad<true>,
     .samples = [] { return gradient_samples(-4, 0); },
-    .error_samples = gradient_errors};
+    .error_samples = gradient_errors,
+    .never_throws = true};
 
 }  // namespace ops
 

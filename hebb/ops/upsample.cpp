@@ -94,7 +94,8 @@ const OpDef upsample2d{
                UpsampleAttrs{{3, 4}, {6, 8}, {0, 0}, false, true},
                "expected align_corners with bilinear only"}};
     },
-    .saves_inputs = 0};
+    .saves_inputs = 0,
+    .never_throws = true};
 
 const OpDef upsample2d_grad{
     .name = "upsample2d_grad",
@@ -118,7 +119,8 @@ const OpDef upsample2d_grad{
     .error_samples = []() -> std::vector<ErrorSample> {
       return {{{{{1, 1, 3, 4}}}, UpsampleAttrs{{3, 4}, {6, 8}}, "expected planes of 6x8, got 1x1x3x4"}};
     },
-    .saves_inputs = 0};
+    .saves_inputs = 0,
+    .never_throws = true};
 
 }  // namespace ops
 

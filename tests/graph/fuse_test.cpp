@@ -6,6 +6,7 @@
 #include "hebb/graph/plan.h"
 #include "hebb/hebb.h"
 #include "hebb/ops/fused.h"
+#include "hebb/ops/table.h"
 #include "tests/graph/graphs.h"
 
 namespace hebb::graph {
@@ -101,15 +102,55 @@ TEST(Fuse, SumsOverRowsJoinWhatTheySum) {
   EXPECT_EQ(count(other, "sum"), 5u);
 }
 
+TEST(Fuse, RowSumsMeansAndTotalsJoinWhatTheySum) {
+  manual_seed(1);
+  const auto sums = [](Args a) -> Tensors {
+    const Tensor y = tanh(a[0] * a[1]);
+    return {sum(y, 1), mean(y, 1, true), sum(y), mean(y)};
+  };
+  const auto furthest = [](const Tensor& a, const Tensor& b) {
+    return amax(abs(to(a, f64) - b)).item<double>();
+  };
+  const auto left = [](const Graph& g) { return count(g, "sum") + count(g, "mean"); };
+  // Short rows, rows of one tile, blocks that end within rows or are not full; one element for each row.
+  const Shape shapes[] = {{700, 64}, {70, 512}, {3, 2}, {5000, 16}};
+  for (const Shape& s : shapes) {
+    const Tensors arguments{randn(s), randn({s[1]})};
+    const Graph g = fused_alike(sums, arguments);
+    EXPECT_EQ(count(g, "fused"), 1u) << s.str();
+    EXPECT_EQ(left(g), 0u) << s.str();
+    const Tensors got = Plan(g).run(arguments);
+    const Tensor y = to(tanh(arguments[0] * arguments[1]), f64);
+    for (const auto& [sums_got, want] :
+         {std::pair(got[0], sum(y, 1)), {got[1], mean(y, 1, true)}, {got[2], sum(y)}, {got[3], mean(y)}})
+      EXPECT_LT(furthest(sums_got, want), 1e-4) << s.str();
+  }
+  // The program itself, on rows of several tiles.
+  const FusedProgram program{
+      {FusedOperand::dense}, {{kRowSum, {0, -1, -1}, 2}, {kTotal, {0, -1, -1}}}, {1, 2}};
+  const Tensor x = randn({40, 1300});
+  const Outputs made = apply(ops::fused, FusedAttrs{kept(program)}, {{x}});
+  EXPECT_LT(furthest(made[0], sum(to(x, f64), 1) / 2), 2e-5);
+  EXPECT_LT(furthest(made[1], sum(to(x, f64))), 2e-4);
+  // Long rows stay; so do totals where rows of the program would change the order of addition.
+  EXPECT_EQ(left(fused_alike(sums, {randn({70, 513}), randn({513})})), 4u);
+  EXPECT_EQ(left(fused_alike(sums, {randn({70, 48}), randn({48})})), 2u);
+  EXPECT_EQ(left(fused_alike(sums, {randn({9, 1024}), randn({1024})})), 2u);
+  // Without rows, totals take any shape.
+  EXPECT_EQ(left(fused_alike([](Args a) -> Tensors { return {mean(square(a[0] - a[1]))}; },
+                             {randn({70, 513}), randn({70, 513})})),
+            0u);
+}
+
 TEST(Fuse, KeepsWhatOthersReadBetween) {
   manual_seed(1);
   const Graph g = fused_alike(
       [](Args a) -> Tensors {
-        const Tensor y = exp(a[0]), s = sum(y, 1, true);
+        const Tensor y = exp(a[0]), s = amax(y, 1, true);
         return {sqrt(y / s), cumsum(y, 0)};
       },
       {rand({5, 7})});
-  EXPECT_EQ(count(g, "exp"), 1u) << "the sum needs it whole";
+  EXPECT_EQ(count(g, "exp"), 1u) << "the maximum needs it whole";
   EXPECT_EQ(count(g, "fused"), 1u);
   const Graph strided =
       fused_alike([](Args a) -> Tensors { return {exp(transpose(a[0], 0, 1)) + 1}; }, {rand({5, 7})});

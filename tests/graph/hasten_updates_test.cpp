@@ -73,5 +73,55 @@ TEST(HastenUpdates, WaitsForWhatMayThrow) {
   EXPECT_EQ(in_place(g), 12u) << "weights and counts of steps";
 }
 
+// What the way back reads again was checked on the way: rows of a table, classes, places of a maximum.
+TEST(HastenUpdates, DoesNotWaitForIndicesThatHaveBeenChecked) {
+  manual_seed(3);
+  const auto weight = [](const Shape& s) { return (randn(s) * 0.1).detach().requires_grad_(); };
+  const Tensors weights{weight({10, 64}), weight({8, 1, 3, 3}), weight({32, 5})};
+  optim::SGD sgd(weights, {.lr = 0.1});
+  const auto loss_of = [&](Args a) {
+    const Tensor images = reshape(embedding(a[0], weights[0]), {-1, 1, 8, 8});
+    const Tensor pooled = max_pool2d(conv2d(images, weights[1], {}, {.padding = 1}), 4);
+    return cross_entropy(matmul(reshape(pooled, {-1, 32}), weights[2]), a[1]);
+  };
+  const auto step = compile(
+      [&](Args a) -> Tensors {
+        sgd.zero_grad();
+        const Tensor l = loss_of(a);
+        backward(l);
+        sgd.step();
+        return {l.detach()};
+      },
+      {sgd});
+  const PassesOff one_update_each("join_updates");
+  const auto indices = [](std::vector<int64_t> v) { return Tensor::from(v); };
+  const Tensor words = indices({1, 9, 0}), classes = indices({4, 0, 2});
+  step(Tensors{words, classes});
+  const std::string text = step.graph();
+  for (const char* op : {"index_add", "max_pool2d_grad", "cross_entropy_grad"})
+    EXPECT_NE(text.find(op), std::string::npos) << text;
+  EXPECT_LT(text.find("sgd_update"), text.find("index_add")) << text;
+  // A wrong one is refused before anything has changed.
+  const auto values = [&] {
+    std::vector<std::vector<float>> all;
+    for (const Tensor& w : weights) all.push_back(w.to_vector<float>());
+    return all;
+  };
+  const auto before = values();
+  EXPECT_THROW(step(Tensors{words, indices({4, 5, 2})}), Error);
+  EXPECT_THROW(step(Tensors{indices({1, 10, 0}), classes}), Error);
+  EXPECT_EQ(values(), before);
+}
+
+TEST(MayThrow, IndicesOfOtherBoundsAreCheckedAgain) {
+  const Tensors arguments{ones({4, 3}), ones({9, 3}), Tensor::from(std::vector<int64_t>{0, 3})};
+  const Graph g = traced(
+      [](Args a) -> Tensors {
+        return {index_select(a[0], 0, a[2]), index_select(a[1], 0, a[2]), index_select(a[0], 0, a[2])};
+      },
+      arguments);
+  EXPECT_EQ(may_throw(g), (std::vector<bool>{true, true, false}));
+}
+
 }  // namespace
 }  // namespace hebb::graph

@@ -281,7 +281,7 @@ TEST(Optimize, UnknownPassesAreRefused) {
   EXPECT_EQ(error_of([&] { optimize(g, "f"); }),
             "HEBB_DISABLE_PASS: expected names of fold_constants, simplify, share_common, drop_dead, "
             "fold_linear, pool_first, channels_last, join_pool, join_relu, split_norms, join_moments, fuse, "
-            "rematerialize, join_gradients, join_updates, hasten_updates, got \"simplfy\"");
+            "rematerialize, join_programs, join_updates, hasten_updates, got \"simplfy\"");
 }
 
 class Dump : public io::test::IoTest {};

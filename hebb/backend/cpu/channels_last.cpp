@@ -2,6 +2,7 @@
 // bits and convolutions of one group; the rest runs as the op of images [N, C, H, W].
 #include <vector>
 
+#include "hebb/backend/cpu/behind.h"
 #include "hebb/backend/cpu/conv.h"
 #include "hebb/backend/cpu/kernel_support.h"
 #include "hebb/backend/cpu/row_moments.h"
@@ -12,7 +13,6 @@
 #include "hebb/ops/channels_last.h"
 #include "hebb/ops/conv.h"
 #include "hebb/ops/conv_attrs.h"
-#include "hebb/ops/conv_fused.h"
 #include "hebb/ops/pool_attrs.h"
 #include "hebb/ops/table.h"
 
@@ -143,23 +143,27 @@ Kernel prepare_conv_input_grad(const Attrs& attrs, SpecPtrs in, SpecPtrs out) {
     last_input_grad(s, floats(x[0]), w, floats(y[0]), kept.of(context, s, w));
   };
 }
-// The gradient is written where the program writes a result in its place.
-Kernel prepare_conv_input_grad_fused(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
-  const auto& a = attrs.as<ConvFusedAttrs>();
-  const Specs gradient = ops::conv2d_input_grad_nhwc.infer(in.first(2), a.conv);
-  const TensorSpec* const gx = &gradient[0];
-  const int place = a.program->successor(static_cast<int>(a.at));
-  if (!served(a.conv, in.first(2), SpecPtrs(&gx, 1)) || place < 0) return {};
-  const ConvShape s = conv_shape(a.conv, gx->shape, in[1]->shape, in[0]->shape);
-  return [s, place, at = a.at, count = in.size() - 1, kept = KeptFilters<Pass::input_grad>(),
-          run = prepare_program_behind(*a.program, program_inputs(a, in, gx), s.in_channels)](
-             ExecContext& context, const void* const* x, void* const* y) {
-    std::array<const void*, FusedProgram::kMostInputs> operands;
-    for (size_t i = 0, from = 2; i < count; ++i)
-      operands[i] = static_cast<int64_t>(i) == at ? y[place] : x[from++];
-    run(operands.data(), y, [&](RowsReady* ready) {
-      const float* const w = floats(x[1]);
-      last_input_grad(s, floats(x[0]), w, floats(y[place]), kept.of(context, s, w), ready);
+template <Pass pass>
+Kernel prepare_conv_fused(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
+  constexpr bool kForward = pass == Pass::forward;
+  const auto& a = attrs.as<FusedBehindAttrs<Conv2dAttrs>>();
+  const SpecPtrs own = in.first(static_cast<size_t>(a.count));
+  const Specs made = (kForward ? ops::conv2d_nhwc : ops::conv2d_input_grad_nhwc).infer(own, a.sums);
+  const TensorSpec* const sums = &made[0];
+  if (!served(a.sums, own, SpecPtrs(&sums, 1))) return {};
+  const Shape &x = kForward ? own[0]->shape : sums->shape, &y = kForward ? sums->shape : own[0]->shape;
+  const ConvShape s = conv_shape(a.sums, x, own[1]->shape, y);
+  return [s, bias = own.size() == 3, kept = KeptFilters<pass>(),
+          behind = Behind(a, in, *sums, kForward ? s.out_channels : s.in_channels)](
+             ExecContext& context, const void* const* inputs, void* const* outputs) {
+    behind(inputs, outputs, [&](float* to, RowsReady* ready) {
+      const float *const from = floats(inputs[0]), *const w = floats(inputs[1]);
+      const float* const filters = kept.of(context, s, w);
+      if constexpr (kForward) {
+        last_forward(s, from, w, bias ? floats(inputs[2]) : nullptr, to, filters, {.ready = ready});
+      } else {
+        last_input_grad(s, from, w, to, filters, ready);
+      }
     });
   };
 }
@@ -312,7 +316,8 @@ std::vector<KernelEntry> nhwc_kernels() {
           {&ops::conv2d_add_relu_nhwc, prepare_conv<Then::add_relu>},
           {&ops::conv2d_moments_nhwc, prepare_conv<Then::moments>},
           {&ops::conv2d_input_grad_nhwc, prepare_conv_input_grad},
-          {&ops::conv2d_input_grad_fused_nhwc, prepare_conv_input_grad_fused},
+          {&ops::conv2d_fused_nhwc, prepare_conv_fused<Pass::forward>},
+          {&ops::conv2d_input_grad_fused_nhwc, prepare_conv_fused<Pass::input_grad>},
           {&ops::conv2d_weight_grad_nhwc, prepare_conv_weight_grad},
           {&ops::max_pool2d_nhwc, prepare_max_pool2d},
           {&ops::max_pool2d_grad_nhwc, prepare_max_pool2d_grad},

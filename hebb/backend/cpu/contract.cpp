@@ -1,4 +1,5 @@
 // Matrix products and convolutions of the cpu backend.
+#include "hebb/backend/cpu/behind.h"
 #include "hebb/backend/cpu/conv.h"
 #include "hebb/backend/cpu/gemm.h"
 #include "hebb/backend/cpu/kernels.h"
@@ -14,6 +15,8 @@
 namespace hebb::cpu {
 namespace {
 
+using detail::ProductAttrs;
+
 // Calls fn(T{}) for f32 and f64; other types run the plain kernel.
 template <class F>
 Kernel for_float(DType t, F&& fn) {
@@ -22,74 +25,123 @@ Kernel for_float(DType t, F&& fn) {
   return {};
 }
 
+// x W^T + b of operands of these specs.
+template <class T>
+Gemm<T> linear_product(const ProductAttrs& a, SpecPtrs in) {
+  const int64_t k = in[1]->shape[1], n = in[1]->shape[0], m = in[0]->shape.numel() / std::max<int64_t>(1, k);
+  return {.m = m,
+          .n = n,
+          .k = k,
+          .lda = k,
+          .ldb = k,
+          .trans_b = true,
+          .ldc = n,
+          .bf16 = a.bf16 && worth_rounding(m, n, k)};
+}
+// The same of matrices.
+template <class T>
+Gemm<T> matrix_product(const MatmulAttrs& t, const Shape& a, const Shape& b) {
+  const int64_t m = a[a.ndim() - (t.trans_a ? 1 : 2)], k = a[a.ndim() - (t.trans_a ? 2 : 1)],
+                n = b[b.ndim() - (t.trans_b ? 2 : 1)];
+  return {.m = m,
+          .n = n,
+          .k = k,
+          .lda = t.trans_a ? m : k,
+          .trans_a = t.trans_a,
+          .ldb = t.trans_b ? k : n,
+          .trans_b = t.trans_b,
+          .ldc = n,
+          .bf16 = t.bf16 && worth_rounding(m, n, k)};
+}
+
+/// A product of the first two inputs, the second of which is packed once where it stays.
+template <class T>
+struct Product {
+  Gemm<T> shape;
+  bool bias;
+  Steady<T> packed = {};
+
+  void operator()(ExecContext& context, const void* const* x, T* y, RowsReady* ready = nullptr) const {
+    Gemm<T> g = shape;
+    g.a = static_cast<const T*>(x[0]);
+    g.b = static_cast<const T*>(x[1]);
+    g.c = y;
+    g.col_bias = bias ? static_cast<const T*>(x[2]) : nullptr;
+    g.ready = ready;
+    g.b_packed = packed.of(
+        context, 1, [&] { return packed_b_size<T>(g.n, g.k); }, [&](T* to) { pack_b_whole(g, to); });
+    gemm(g);
+  }
+};
+
 template <bool relu>
 Kernel prepare_linear(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
-  const int64_t k = in[1]->shape[1], n = in[1]->shape[0], m = in[0]->shape.numel() / std::max<int64_t>(1, k);
-  if (k == 0) return {};
-  const bool bias = in.size() == 3, low = attrs.as<detail::ProductAttrs>().bf16;
+  if (in[1]->shape[1] == 0) return {};
   return for_float(in[0]->dtype, [&]<class T>(T) -> Kernel {
-    return [=, packed = Steady<T>()](ExecContext& context, const void* const* x, void* const* y) {
-      Gemm<T> g{.m = m,
-                .n = n,
-                .k = k,
-                .a = static_cast<const T*>(x[0]),
-                .lda = k,
-                .b = static_cast<const T*>(x[1]),
-                .ldb = k,
-                .trans_b = true,
-                .c = static_cast<T*>(y[0]),
-                .ldc = n,
-                .col_bias = bias ? static_cast<const T*>(x[2]) : nullptr,
-                .relu = relu,
-                .bf16 = low};
-      g.b_packed = packed.of(
-          context, 1, [&] { return packed_b_size<T>(n, k); }, [&](T* out) { pack_b_whole(g, out); });
-      gemm(g);
+    Gemm<T> g = linear_product<T>(attrs.as<ProductAttrs>(), in);
+    g.relu = relu;
+    return [product = Product<T>{g, in.size() == 3}](ExecContext& context, const void* const* x,
+                                                     void* const* y) {
+      product(context, x, static_cast<T*>(y[0]));
     };
   });
 }
 
+// Of f32, and products of two matrices.
+Kernel prepare_behind(const Gemm<float>& g, bool bias, Behind behind) {
+  return [product = Product<float>{g, bias}, behind = std::move(behind)](
+             ExecContext& context, const void* const* x, void* const* y) {
+    behind(x, y, [&](float* sums, RowsReady* ready) { product(context, x, sums, ready); });
+  };
+}
+Kernel prepare_linear_fused(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
+  const auto& a = attrs.as<FusedBehindAttrs<ProductAttrs>>();
+  const SpecPtrs own = in.first(static_cast<size_t>(a.count));
+  if (own[0]->dtype != f32 || own[1]->shape[1] == 0) return {};
+  const Gemm<float> g = linear_product<float>(a.sums, own);
+  return prepare_behind(g, own.size() == 3, Behind(a, in, ops::linear.infer(own, a.sums)[0], g.n));
+}
+Kernel prepare_matmul_fused(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
+  const auto& a = attrs.as<FusedBehindAttrs<MatmulAttrs>>();
+  const Shape &x = in[0]->shape, &y = in[1]->shape;
+  if (in[0]->dtype != f32 || x.ndim() != 2 || y.ndim() != 2) return {};
+  const Gemm<float> g = matrix_product<float>(a.sums, x, y);
+  if (g.k == 0) return {};
+  return prepare_behind(g, false, Behind(a, in, ops::matmul.infer(in.first(2), a.sums)[0], g.n));
+}
+
 Kernel prepare_matmul(const Attrs& attrs, SpecPtrs in, SpecPtrs out) {
-  const auto t = attrs.as<MatmulAttrs>();
-  const Shape &a = in[0]->shape, &b = in[1]->shape, &y = out[0]->shape;
-  const int64_t m = y[y.ndim() - 2], n = y.back(), k = t.trans_a ? a[a.ndim() - 2] : a.back();
+  const auto& t = attrs.as<MatmulAttrs>();
+  const Shape &a = in[0]->shape, &b = in[1]->shape;
   // Where each matrix of the batch begins in either operand.
   const auto leading = [](const Shape& s) { return Shape(std::span<const int64_t>(s.begin(), s.end() - 2)); };
+  const Gemm<double> sizes = matrix_product<double>(t, a, b);
   std::vector<std::pair<int64_t, int64_t>> batch;
-  detail::for_each_index(leading(y), [&](const Shape& at) {
-    batch.emplace_back(detail::broadcast_offset(at, leading(a)) * m * k,
-                       detail::broadcast_offset(at, leading(b)) * k * n);
+  detail::for_each_index(leading(out[0]->shape), [&](const Shape& at) {
+    batch.emplace_back(detail::broadcast_offset(at, leading(a)) * sizes.m * sizes.k,
+                       detail::broadcast_offset(at, leading(b)) * sizes.k * sizes.n);
   });
-  const int64_t lda = t.trans_a ? m : k, ldb = t.trans_b ? k : n;
   return for_float(in[0]->dtype, [&]<class T>(T) -> Kernel {
-    return [=, batch = std::move(batch), packed = Steady<T>()](ExecContext& context, const void* const* x,
-                                                               void* const* to) {
-      auto matrix = [&](int64_t i) {
-        return Gemm<T>{.m = m,
-                       .n = n,
-                       .k = k,
-                       .a = static_cast<const T*>(x[0]) + batch[i].first,
-                       .lda = lda,
-                       .trans_a = t.trans_a,
-                       .b = static_cast<const T*>(x[1]) + batch[i].second,
-                       .ldb = ldb,
-                       .trans_b = t.trans_b,
-                       .c = static_cast<T*>(to[0]) + i * m * n,
-                       .ldc = n,
-                       .bf16 = t.bf16};
+    const Gemm<T> g = matrix_product<T>(t, a, b);
+    if (batch.size() == 1) {
+      return [product = Product<T>{g, false}](ExecContext& context, const void* const* x, void* const* y) {
+        product(context, x, static_cast<T*>(y[0]));
+      };
+    }
+    return [g, batch = std::move(batch)](ExecContext& context, const void* const* x, void* const* to) {
+      const auto matrix = [&](int64_t i) {
+        Gemm<T> one = g;
+        one.a = static_cast<const T*>(x[0]) + batch[i].first;
+        one.b = static_cast<const T*>(x[1]) + batch[i].second;
+        one.c = static_cast<T*>(to[0]) + i * g.m * g.n;
+        return one;
       };
       const auto count = static_cast<int64_t>(batch.size());
-      if (count == 1) {
-        Gemm<T> g = matrix(0);
-        g.b_packed = packed.of(
-            context, 1, [&] { return packed_b_size<T>(n, k); }, [&](T* memory) { pack_b_whole(g, memory); });
-        return gemm<T>(g);
-      }
       if (count < 2 * context.threads) {
         for (int64_t i = 0; i < count; ++i) gemm<T>(matrix(i));
         return;
       }
-      const int64_t grain = std::max<int64_t>(1, 1'000'000 / std::max<int64_t>(1, m * n * k));  // about 20 us
+      const int64_t grain = std::max<int64_t>(1, 1'000'000 / std::max<int64_t>(1, g.m * g.n * g.k));  // 20 us
       parallel_for(count, grain, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) gemm_serial<T>(matrix(i));
       });
@@ -150,7 +202,9 @@ Kernel prepare_conv_weight_grad(const Attrs& attrs, SpecPtrs in, SpecPtrs out) {
 std::vector<KernelEntry> contract_kernels() {
   return {{&ops::linear, prepare_linear<false>},
           {&ops::linear_relu, prepare_linear<true>},
+          {&ops::linear_fused, prepare_linear_fused},
           {&ops::matmul, prepare_matmul},
+          {&ops::matmul_fused, prepare_matmul_fused},
           {&ops::conv2d, prepare_conv},
           {&ops::conv2d_max_pool2d, prepare_conv_pool<true>},
           {&ops::conv2d_max_pool2d_values, prepare_conv_pool<false>},

@@ -5,6 +5,7 @@
 
 #include "hebb/backend/cpu/blocks_ready.h"
 #include "hebb/backend/cpu/elementwise.h"
+#include "hebb/backend/cpu/fold.h"
 #include "hebb/backend/cpu/gemm.h"
 #include "hebb/backend/cpu/kernel_support.h"
 #include "hebb/core/parallel.h"
@@ -97,16 +98,17 @@ namespace {
 
 HWY_EXPORT(fused_loops);
 
-constexpr int64_t kTile = 512;          // elements of a register
-constexpr int64_t kBlock = 32768;       // elements that one thread takes, and whose sums are one partial sum
-constexpr int64_t kTilesAhead = 2;      // what passes by is fetched so early
+constexpr int64_t kTile = FusedProgram::kTile;    // elements of a register
+constexpr int64_t kBlock = FusedProgram::kBlock;  // that one thread takes
+constexpr int64_t kTilesAhead = 2;                // what passes by is fetched so early
 constexpr int64_t kStreamed = 2 << 20;  // results of so many elements are in no cache when they are read
 
 /// A program made ready for operands of certain sizes.
 class Machine {
  public:
-  /// Results may be written past the caches if nothing of them is there.
-  Machine(const FusedProgram& program, SpecPtrs in, bool may_stream)
+  /// Results may be written past the caches if nothing of them is there. Where rows do not matter to the
+  /// program it walks rows of `columns` elements, if that is not 0.
+  Machine(const FusedProgram& program, SpecPtrs in, bool may_stream, int64_t columns = 0)
       : program_(program), space_(program, in), inputs_(static_cast<int>(program.inputs.size())) {
     bool flat = true;  // only dense and scalar operands: rows do not matter
     for (size_t i = 0; i < in.size(); ++i) {
@@ -115,8 +117,11 @@ class Machine {
       apart_.push_back(apart ? in[i]->strides[in[i]->shape.ndim() - 2] : 0);
       flat = flat && !apart && (kind == FusedOperand::dense || kind == FusedOperand::scalar);
     }
-    for (const FusedInstruction& i : program.instructions) flat = flat && !i.is_sum();
-    columns_ = flat ? kTile : space_.columns;
+    for (const FusedInstruction& i : program.instructions) {
+      if (i.code == kTotal) columns = columns && totals_alike(columns) ? columns : 0;
+      else flat = flat && !i.is_sum();
+    }
+    columns_ = !flat ? space_.columns : columns ? columns : kTile;
     streams_ = may_stream && space_.total >= kStreamed && columns_ % 16 == 0;
     const int64_t width = std::max<int64_t>(1, columns_);
     rows_ = (space_.total + width - 1) / width;
@@ -128,7 +133,7 @@ class Machine {
   void run(const void* const* inputs, void* const* outputs) const {
     if (space_.total == 0) return clear_sums(outputs);
     const Loops loops;
-    std::vector<float> partial(static_cast<size_t>(blocks_ * sums_ * columns_));
+    float* const partial = scratch<float>(ScratchUse::kFusedSums, blocks_ * sums_);
     parallel_for(blocks_, grain(block_ns()), [&](int64_t begin, int64_t end) {
       Tiles tiles(*this, loops, inputs, outputs);
       for (int64_t b = begin; b < end; ++b) tiles.run_block(b, partial);
@@ -142,7 +147,7 @@ class Machine {
                   const Write& write) const {
     // Blocks that are no whole rows are left to the end.
     const bool whole = columns > 0 && each_ * columns_ % columns == 0;
-    if (space_.total == 0 || !whole) {
+    if (space_.total == 0 || blocks_ == 1 || !whole) {
       write(nullptr);
       return run(inputs, outputs);
     }
@@ -161,6 +166,16 @@ class Machine {
   struct Value {
     int output = -1, reg = -1;
   };
+  struct Sum {
+    const FusedInstruction* instruction;
+    int output;
+    int64_t offset, width;  // of its part in what a block sums up; row sums are written at once
+
+    float result(double sum) const {
+      const auto rounded = static_cast<float>(sum);
+      return instruction->p == 0 ? rounded : rounded / static_cast<float>(instruction->p);
+    }
+  };
 
   /// The tiles of one thread, one after the other.
   class Tiles {
@@ -170,12 +185,13 @@ class Machine {
           loops_(loops),
           inputs_(inputs),
           outputs_(outputs),
-          registers_(scratch<float>(ScratchUse::kFused, m.registers_ * kTile)),
-          at_(m.values_.size()) {
+          registers_(scratch<float>(ScratchUse::kFused, m.registers_ * kTile)) {
       for (int i = 0; i < m_.inputs_; ++i) fill_once(i);
     }
-    void run_block(int64_t block, std::vector<float>& partial) {
-      float* const sums = partial.data() + block * m_.sums_ * m_.columns_;
+    void run_block(int64_t block, float* partial) {
+      float* const sums = partial + block * m_.sums_;
+      std::fill_n(sums, m_.sums_, 0.0f);
+      std::fill_n(totals_, kMostTotals, 0.0);
       const int64_t columns = m_.columns_, step = std::max<int64_t>(1, kTile / columns),
                     end = std::min(m_.rows_, (block + 1) * m_.each_);
       for (int64_t r = block * m_.each_; r < end; r += step) {
@@ -183,6 +199,9 @@ class Machine {
         for (int64_t first = r * columns; first < stop; first += kTile)
           run_tile(first, std::min(kTile, stop - first), sums);
       }
+      for (size_t k = 0; k < m_.all_sums_.size(); ++k)
+        if (const Sum& s = m_.all_sums_[k]; s.instruction->code == kTotal)
+          sums[s.offset] = static_cast<float>(totals_[k]);
     }
 
    private:
@@ -244,12 +263,11 @@ class Machine {
       }
       const auto operand = [&](int v) { return v < 0 ? nullptr : at_[v]; };
       int value = m_.inputs_;
+      size_t sum = 0;
       for (const FusedInstruction& i : m_.program_.instructions) {
         const float *a = operand(i.operands[0]), *b = operand(i.operands[1]), *c = operand(i.operands[2]);
         if (i.is_sum()) {
-          const int64_t columns = std::min(m_.columns_, n);
-          loops_.own.add_rows(a, b, n / columns, columns, sums + first % m_.columns_);
-          sums += m_.columns_;
+          add_up(sum++, a, b, first, n, sums);
         } else {
           const double pq[] = {i.p, i.q};
           const ElementwiseLoop loop =
@@ -263,12 +281,38 @@ class Machine {
       }
     }
 
+    // The part of a tile in sum number k.
+    void add_up(size_t k, const float* a, const float* b, int64_t first, int64_t n, float* sums) {
+      const Sum& s = m_.all_sums_[k];
+      const int64_t columns = m_.columns_;
+      if (s.instruction->code == kTotal) {
+        totals_[k] += folded(a, n);
+      } else if (s.instruction->code != kRowSum) {
+        const int64_t here = std::min(columns, n);
+        loops_.own.add_rows(a, b, n / here, here, sums + s.offset + first % columns);
+      } else if (float* const to = output<float>(outputs_, s.output) + first / columns; columns <= kTile) {
+        fold_rows(Fold::Sum, a, columns, columns, n / columns, static_cast<const float*>(nullptr), to);
+        for (int64_t r = 0; r < n / columns; ++r) to[r] = s.result(to[r]);
+      } else {  // the tile is a part of a row
+        totals_[k] = (first % columns == 0 ? 0 : totals_[k]) + folded(a, n);
+        if ((first + n) % columns == 0) *to = s.result(totals_[k]);
+      }
+    }
+    static float folded(const float* a, int64_t n) {
+      float sum;
+      fold_rows(Fold::Sum, a, n, n, 1, static_cast<const float*>(nullptr), &sum);
+      return sum;
+    }
+
+    static constexpr size_t kMostValues = FusedProgram::kMostInputs + FusedProgram::kMostInstructions,
+                            kMostTotals = FusedProgram::kMostInstructions;
     const Machine& m_;
     const Loops& loops_;
     const void* const* inputs_;
     void* const* outputs_;
     float* registers_;
-    std::vector<float*> at_;  // by value: the tile
+    float* at_[kMostValues];      // by value: the tile
+    double totals_[kMostTotals];  // by sum: of the block so far, or of the row
   };
 
   /// Blocks that are run once the input that is being written has them.
@@ -279,7 +323,7 @@ class Machine {
           m_(m),
           inputs_(inputs),
           outputs_(outputs),
-          partial_(static_cast<size_t>(m.blocks_ * m.sums_ * m.columns_)) {}
+          partial_(scratch<float>(ScratchUse::kFusedSums, m.blocks_ * m.sums_)) {}
     void finish() {
       finish_blocks(m_.block_ns());
       m_.join_sums(partial_, outputs_);
@@ -292,7 +336,7 @@ class Machine {
     const Loops loops_;
     const void* const* const inputs_;
     void* const* const outputs_;
-    std::vector<float> partial_;
+    float* const partial_;
   };
 
   double block_ns() const {
@@ -320,7 +364,11 @@ class Machine {
         last[v] = -1;
       }
       Value& made = values_[static_cast<size_t>(inputs_) + i];
-      if (n.is_sum()) ++sums_;
+      if (n.is_sum()) {
+        const int64_t width = n.code == kRowSum ? 0 : n.code == kTotal ? 1 : columns_;
+        all_sums_.push_back({&n, made.output, sums_, width});
+        sums_ += width;
+      }
       if (n.is_sum() || (made.output >= 0 && !streams_)) continue;
       if (free.empty()) free.push_back(registers_++);
       made.reg = free.back();
@@ -328,33 +376,35 @@ class Machine {
     }
   }
 
-  void join_sums(const std::vector<float>& partial, void* const* outputs) const {
-    int64_t sum = 0;
-    for (size_t i = 0; i < program_.instructions.size(); ++i) {
-      if (!program_.instructions[i].is_sum()) continue;
-      float* const to = output<float>(outputs, values_[static_cast<size_t>(inputs_) + i].output);
-      std::vector<double> all(static_cast<size_t>(columns_));
-      for (int64_t b = 0; b < blocks_; ++b) {
-        const float* const from = partial.data() + (b * sums_ + sum) * columns_;
-        for (int64_t c = 0; c < columns_; ++c) all[static_cast<size_t>(c)] += static_cast<double>(from[c]);
+  void join_sums(const float* partial, void* const* outputs) const {
+    for (const Sum& s : all_sums_) {
+      float* const to = output<float>(outputs, s.output);
+      constexpr int64_t kStrip = 64;
+      for (int64_t c = 0; c < s.width; c += kStrip) {
+        const int64_t n = std::min(kStrip, s.width - c);
+        double all[kStrip] = {};
+        for (int64_t b = 0; b < blocks_; ++b) {
+          const float* const from = partial + b * sums_ + s.offset + c;
+          for (int64_t i = 0; i < n; ++i) all[i] += static_cast<double>(from[i]);
+        }
+        for (int64_t i = 0; i < n; ++i) to[c + i] = s.result(all[i]);
       }
-      for (int64_t c = 0; c < columns_; ++c) to[c] = static_cast<float>(all[static_cast<size_t>(c)]);
-      ++sum;
     }
   }
   void clear_sums(void* const* outputs) const {
-    for (size_t k = 0; k < program_.outputs.size(); ++k)
-      if (program_.maker(program_.outputs[k]).is_sum())
-        std::fill_n(output<float>(outputs, static_cast<int>(k)), space_.columns, 0.0f);
+    for (const Sum& s : all_sums_)
+      std::fill_n(output<float>(outputs, s.output), s.instruction->code == kRowSum ? space_.rows : s.width,
+                  s.result(0));
   }
 
   const FusedProgram& program_;
   FusedSpace space_;
   bool streams_;
   int inputs_, registers_ = 0;
-  int64_t columns_, sums_ = 0;
-  int64_t rows_, each_, blocks_;  // of columns_ elements; of a block; of all
-  std::vector<int64_t> apart_;    // by input: elements from row to row where they lie apart, else 0
+  int64_t columns_, sums_ = 0;    // elements of a row; of all sums of a block
+  int64_t rows_, each_, blocks_;  // in all; of a block; number of blocks
+  std::vector<Sum> all_sums_;
+  std::vector<int64_t> apart_;  // by input: elements from row to row where they lie apart, else 0
   std::vector<Value> values_;
 };
 
@@ -372,7 +422,7 @@ Kernel prepare_program(const FusedProgram& program, SpecPtrs in) {
 }
 
 RunBehind prepare_program_behind(const FusedProgram& program, SpecPtrs in, int64_t columns) {
-  const auto machine = std::make_shared<const Machine>(program, in, false);
+  const auto machine = std::make_shared<const Machine>(program, in, false, columns);
   return [machine, columns](const void* const* inputs, void* const* outputs, const Write& write) {
     machine->run_behind(columns, inputs, outputs, write);
   };

@@ -85,7 +85,7 @@ HWY_INLINE void store_first(Vec<T> v, T* p, int64_t n) {
 
 // Where the processor multiplies pairs of bf16 (AVX512-BF16), which is asked for at run time.
 #undef HEBB_PAIRS_OF_BF16
-#if HWY_TARGET == HWY_AVX3
+#if HWY_TARGET <= HWY_AVX3  // and better ones, which count downwards
 #define HEBB_PAIRS_OF_BF16 1
 #else
 #define HEBB_PAIRS_OF_BF16 0

@@ -512,6 +512,9 @@ void* thread_scratch(ScratchUse use, size_t bytes) {
   return buffers[static_cast<size_t>(use)].reserve(bytes);
 }
 
+bool worth_rounding(int64_t m, int64_t n, int64_t k) {
+  return static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) > kSmallProduct;
+}
 bool multiplies_bf16() { return HWY_DYNAMIC_DISPATCH(multiplies_bf16)(); }
 
 template <>
@@ -531,18 +534,17 @@ void pack_b_whole<double>(const Gemm<double>& g, double* out) {
   HWY_DYNAMIC_DISPATCH(pack_b_whole_f64)(g, out);
 }
 
-/// Whether multiply_small() serves it: it rounds nothing to bf16.
+/// Whether multiply_small() serves it.
 template <class T>
 bool is_small(const Gemm<T>& g) {
-  const bool plain = !g.a_rows && !g.b_rows && !g.b_packed && !g.residual;
+  const bool plain = !g.a_rows && !g.b_rows && !g.b_packed && !g.residual && !g.bf16;
   return plain && multiplications(g) <= kSmallProduct;
 }
 
 template <class T>
 void gemm_serial(const Gemm<T>& g) {
   if (g.m <= 0 || g.n <= 0) return;
-  // A part of a product in bf16 is rounded however small it is: threads must not decide.
-  if (is_small(g) && !g.bf16) return multiply_small(g);
+  if (is_small(g)) return multiply_small(g);
   multiply_range(g, 0, g.m, 0, g.n);
 }
 

@@ -61,13 +61,16 @@ struct Gemm {
   /// What pack_b_whole() made of B, which is then not read: for a B that many products share.
   const T* b_packed = nullptr;
   /// Round elements of A and B to bf16 and multiply those, with sums in f32. For T = float, where
-  /// multiplies_bf16(): twice as fast there. gemm() does not round products of a few thousand
-  /// multiplications.
+  /// multiplies_bf16(): twice as fast there.
   bool bf16 = false;
 };
 
 /// Whether this processor has instructions for products of bf16 that hebb uses: AVX512-BF16.
 bool multiplies_bf16();
+
+/// Whether a product of this shape gains from bf16. Smaller ones stay in f32; of parts of a product, of which
+/// threads may make more or fewer, the whole decides.
+bool worth_rounding(int64_t m, int64_t n, int64_t k);
 
 /// At most how many elements pack_b_whole() writes for a B of [k, n].
 template <class T>
@@ -96,6 +99,7 @@ enum class ScratchUse {
   kRecurrentRow,
   kAttentionScores,
   kFused,
+  kFusedSums,
   kCount
 };
 

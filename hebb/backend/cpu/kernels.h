@@ -32,8 +32,18 @@ Kernel prepare_program(const FusedProgram& program, SpecPtrs inputs);
 
 class RowsReady;  // gemm.h
 /// The same where one of the inputs, of rows of `columns` elements, is written by `write` while the program
-/// runs: write(ready) writes all of it, and may tell of rows of it.
-using Write = std::function<void(RowsReady* ready)>;
+/// runs: write(ready) writes all of it, and may tell of rows of it. It is called, not kept.
+class Write {
+ public:
+  template <class F>
+  Write(const F& f)
+      : f_(&f), call_([](const void* p, RowsReady* ready) { (*static_cast<const F*>(p))(ready); }) {}
+  void operator()(RowsReady* ready) const { call_(f_, ready); }
+
+ private:
+  const void* f_;
+  void (*call_)(const void*, RowsReady*);
+};
 using RunBehind = std::function<void(const void* const* inputs, void* const* outputs, const Write& write)>;
 RunBehind prepare_program_behind(const FusedProgram& program, SpecPtrs inputs, int64_t columns);
 

@@ -201,14 +201,22 @@ Kernel prepare_reduction(const Attrs& attrs, SpecPtrs in, F run) {
     };
   return {};
 }
+// As a fused program, which may hold the same sum; empty where programs have none, or the same as below.
+Kernel prepare_sum(const Attrs& attrs, SpecPtrs in, bool mean) {
+  const auto sum = sum_instruction(attrs.as<ReduceAttrs>(), *in[0], mean);
+  const bool one_tile = sum && sum->code == kTotal && in[0]->shape.numel() <= FusedProgram::kTile;
+  if (!sum || sum->code == kRowSum || one_tile) return {};
+  return prepare_program(*kept({{FusedOperand::dense}, {*sum}, {1}}), in);
+}
 template <Fold fold>
 Kernel prepare_fold(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
-  if (fold == Fold::Sum && is_column_sum(attrs.as<ReduceAttrs>(), *in[0]))
-    return prepare_program(column_sum_program(), in);
+  if (fold == Fold::Sum)
+    if (Kernel k = prepare_sum(attrs, in, false)) return k;
   return prepare_reduction(
       attrs, in, []<class T>(const Plan& p, const T* x, T* y) { reduce<T>(fold, p, x, nullptr, y); });
 }
 Kernel prepare_mean(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
+  if (Kernel k = prepare_sum(attrs, in, true)) return k;
   return prepare_reduction(attrs, in, []<class T>(const Plan& p, const T* x, T* y) { mean(p, x, y); });
 }
 Kernel prepare_logsumexp(const Attrs& attrs, SpecPtrs in, SpecPtrs) {

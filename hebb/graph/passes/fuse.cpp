@@ -1,4 +1,4 @@
-// Elementwise ops that feed one another become one program that passes over memory once.
+// Elementwise ops that feed one another, and sums of them, become one program that passes over memory once.
 #include <algorithm>
 #include <map>
 #include <optional>
@@ -13,7 +13,8 @@
 namespace hebb::graph {
 namespace {
 
-constexpr size_t kMostInstructions = 32, kMostOutputs = 4;
+constexpr size_t kMostInstructions = FusedProgram::kMostInstructions, kMostOutputs = 4;
+constexpr int64_t kWorthJoining = 2 * FusedProgram::kBlock;  // elements: one block has nothing to run beside
 
 // An operand as a program reads it.
 struct Operand {
@@ -24,27 +25,30 @@ struct Operand {
 // A node that may become a part of a program.
 struct Part {
   std::vector<Operand> operands;
-  int64_t total = 0;     // elements that it walks
+  int64_t elements = 0;  // that it walks
   int64_t columns = -1;  // of a row; -1 where rows do not matter to it
+  bool total = false;    // whether it adds up everything
 };
 // Nodes that become one. It runs where its last node stood: until then nothing else may read what it makes.
 struct Group {
   std::vector<size_t> nodes;
-  int64_t total, columns;
-  bool open = true;
+  int64_t elements, columns;
+  bool has_total = false, open = true;
 };
 
-bool is_sum_of_rows(const Graph& g, const Node& n) {
-  return n.op == &ops::sum && is_column_sum(n.attrs.as<ReduceAttrs>(), g.values[n.inputs[0]]);
+// The instruction that is the node, if it is a sum or a mean that programs have.
+std::optional<FusedInstruction> sum_of(const Graph& g, const Node& n) {
+  if (n.op != &ops::sum && n.op != &ops::mean) return std::nullopt;
+  return sum_instruction(n.attrs.as<ReduceAttrs>(), g.values[n.inputs[0]], n.op == &ops::mean);
 }
 
-// Sums over rows right behind what they sum, so that nothing that reads the same stands between the two.
+// Sums right behind what they sum, so that nothing that reads the same stands between the two.
 void hasten_sums(Graph& g) {
   std::vector<std::optional<size_t>> made(g.values.size());  // the place of the node that makes a value
   std::vector<std::pair<size_t, Node>> nodes;
   for (Node& n : g.nodes) {
     size_t place = nodes.size();
-    if (is_sum_of_rows(g, n)) place = made[n.inputs[0]].value_or(place);
+    if (sum_of(g, n)) place = made[n.inputs[0]].value_or(place);
     for (const ValueId v : n.outputs) made[v] = place;
     nodes.emplace_back(place, std::move(n));
   }
@@ -82,6 +86,17 @@ class Fusion {
   }
   bool reads_slices(const Node& n) const {
     return std::any_of(n.inputs.begin(), n.inputs.end(), [&](ValueId v) { return is_slice_of_rows(v); });
+  }
+
+  // Whether one node is worth a program: its operand is read where it lies, or is near while it is made.
+  bool gains_alone(const Group& group) const {
+    const Node& n = g_.nodes[group.nodes[0]];
+    const auto is_near = [&](ValueId v) {
+      const Node* const maker = maker_[same_[v]];
+      return maker && makes_rows_for_programs(g_, *maker) && shape(v).numel() == group.elements;
+    };
+    return reads_slices(n) ||
+           (group.elements >= kWorthJoining && std::any_of(n.inputs.begin(), n.inputs.end(), is_near));
   }
 
   // How v is read where the result has the shape `out`.
@@ -126,7 +141,7 @@ class Fusion {
       std::vector<const TensorSpec*> specs;
       for (const ValueId v : n.inputs) specs.push_back(&g_.values[v]);
       const FusedSpace space(program, specs);
-      p.total = space.total;
+      p.elements = space.total;
       p.columns = space.columns;
       for (size_t i = 0; i < n.inputs.size(); ++i) {
         if (!is_dense(n.inputs[i])) return std::nullopt;
@@ -134,13 +149,15 @@ class Fusion {
       }
       return p;
     }
-    if (is_sum_of_rows(g_, n)) {
-      if (!is_dense(n.inputs[0]) && !is_slice_of_rows(n.inputs[0])) return std::nullopt;
-      const Shape& s = shape(n.inputs[0]);
-      return Part{{{same_[n.inputs[0]], FusedOperand::dense}}, s.numel(), s[s.ndim() - 1]};
+    if (const auto sum = sum_of(g_, n)) {
+      const ValueId x = n.inputs[0];
+      const bool total = sum->code == kTotal;
+      if (!is_dense(x) && (total || !is_slice_of_rows(x))) return std::nullopt;
+      const Shape& s = shape(x);
+      return Part{{{same_[x], FusedOperand::dense}}, s.numel(), total ? -1 : s[s.ndim() - 1], total};
     }
     if (n.op->elementwise < 0 || g_.values[n.outputs[0]].dtype != f32) return std::nullopt;
-    p.total = shape(n.outputs[0]).numel();
+    p.elements = shape(n.outputs[0]).numel();
     for (const ValueId v : n.inputs) {
       if (g_.values[v].dtype != f32) return std::nullopt;
       const auto o = operand(v, shape(n.outputs[0]), &p.columns);
@@ -153,11 +170,18 @@ class Fusion {
   bool is_sum(ValueId v) const {
     if (!maker_[v]) return false;
     const Node& n = *maker_[v];
-    if (is_sum_of_rows(g_, n)) return true;
+    if (sum_of(g_, n)) return true;
     if (n.op != &ops::fused) return false;
     const FusedProgram& program = *n.attrs.as<FusedAttrs>().program;
     const auto at = std::find(n.outputs.begin(), n.outputs.end(), v) - n.outputs.begin();
     return program.maker(program.outputs[static_cast<size_t>(at)]).is_sum();
+  }
+  // Whether both walk the same rows, and a total of these is the same as of any others.
+  static bool agree(const Group& group, const Part& p) {
+    if (group.elements != p.elements) return false;
+    if (group.columns >= 0 && p.columns >= 0 && group.columns != p.columns) return false;
+    const int64_t columns = std::max(group.columns, p.columns);
+    return columns < 0 || !(group.has_total || p.total) || totals_alike(columns);
   }
   Group* group_of(ValueId v) { return group_[v] ? &groups_[*group_[v]] : nullptr; }
 
@@ -172,14 +196,14 @@ class Fusion {
     if (p) {
       for (const Operand& o : p->operands) {
         const Group* const group = group_of(o.value);
-        if (!group || !group->open || o.kind != FusedOperand::dense || group->total != p->total ||
-            (group->columns >= 0 && p->columns >= 0 && group->columns != p->columns) ||
+        if (!group || !group->open || o.kind != FusedOperand::dense || !agree(*group, *p) ||
             size + group->nodes.size() > kMostInstructions / 2)
           continue;
         if (std::find(joined.begin(), joined.end(), *group_[o.value]) != joined.end()) continue;
         joined.push_back(*group_[o.value]);
         size += group->nodes.size();
         if (group->columns >= 0) p->columns = group->columns;
+        p->total = p->total || group->has_total;
       }
     }
     for (const ValueId v : n.inputs) {  // what it reads from other groups must be there before it
@@ -188,7 +212,7 @@ class Fusion {
         groups_[*number].open = false;
     }
     if (!p) return;
-    Group all{{}, p->total, p->columns};
+    Group all{{}, p->elements, p->columns, p->total};
     for (const size_t j : joined) {
       all.nodes.insert(all.nodes.end(), groups_[j].nodes.begin(), groups_[j].nodes.end());
       groups_[j].nodes.clear();
@@ -228,7 +252,7 @@ class Fusion {
     };
     // The first dense input gives the outputs their shape, and tells how long a row is.
     const Node& end = g_.nodes[group.nodes.back()];
-    const ValueId last = is_sum_of_rows(g_, end) ? end.inputs[0] : end.outputs[0];
+    const ValueId last = sum_of(g_, end) ? end.inputs[0] : end.outputs[0];
     for (const bool like_last : {true, false})
       for (const Part& p : parts)
         for (const Operand& o : p.operands)
@@ -254,9 +278,11 @@ class Fusion {
     }
     if (d.program.instructions.size() > kMostInstructions) return std::nullopt;
     for (const auto& [v, number] : d.made) {
-      const bool leaves = std::any_of(readers_[v].begin(), readers_[v].end(), [&](size_t i) {
-        return !std::binary_search(group.nodes.begin(), group.nodes.end(), i);
-      });
+      const bool leaves =
+          d.program.maker(number).is_sum() ||  // even if nothing reads it
+          std::any_of(readers_[v].begin(), readers_[v].end(), [&](size_t i) {
+            return !std::binary_search(group.nodes.begin(), group.nodes.end(), i);
+          });
       if (!leaves) continue;
       d.outputs.push_back(v);
       d.program.outputs.push_back(number);
@@ -280,8 +306,8 @@ class Fusion {
         d.made[n.outputs[k]] = numbers[static_cast<size_t>(program.outputs[k])];
       return;
     }
-    if (n.op == &ops::sum) {
-      d.made[n.outputs[0]] = add(column_sum_program().instructions[0]);
+    if (const auto sum = sum_of(g_, n)) {
+      d.made[n.outputs[0]] = add(*sum);
       return;
     }
     const auto& a = n.attrs.as<ElementwiseAttrs>();
@@ -295,8 +321,7 @@ class Fusion {
     std::vector<std::optional<Draft>> drafts(g_.nodes.size());  // by the node whose place the program takes
     std::vector<bool> replaced(g_.nodes.size());
     for (const Group& group : groups_) {
-      if (group.nodes.empty() || (group.nodes.size() == 1 && !reads_slices(g_.nodes[group.nodes[0]])))
-        continue;
+      if (group.nodes.empty() || (group.nodes.size() == 1 && !gains_alone(group))) continue;
       auto d = draft(group);
       if (!d) continue;
       for (const size_t i : group.nodes) replaced[i] = true;

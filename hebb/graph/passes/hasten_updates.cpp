@@ -8,18 +8,11 @@ namespace {
 
 constexpr ptrdiff_t kBefore = -1;  // the place of what no node makes or reads
 
-// For each value, the one whose memory it may share.
-std::vector<ValueId> roots_of(const Graph& g) {
-  std::vector<ValueId> roots = detail::each_itself(g);
-  for (const Node& n : g.nodes)
-    if (n.op->view) roots[n.outputs[0]] = roots[n.inputs[0]];
-  return roots;
-}
-
 }  // namespace
 
 void hasten_updates(Graph& g) {
   const std::vector<ValueId> roots = roots_of(g);
+  const std::vector<bool> throwing = may_throw(g);
   std::vector<ptrdiff_t> made(g.values.size(), kBefore), read(g.values.size(), kBefore);  // by root: last
   std::vector<std::vector<Node>> behind(g.nodes.size() + 1);                              // node i - 1
   ptrdiff_t refuses = kBefore;  // the last node that may throw
@@ -31,7 +24,7 @@ void hasten_updates(Graph& g) {
       for (const ValueId v : n.inputs) place = std::max(place, made[v]);
       for (size_t k = n.inputs.size() - n.outputs.size(); k < n.inputs.size(); ++k)
         place = std::max(place, read[roots[n.inputs[k]]]);
-    } else if (may_throw(n)) {
+    } else if (throwing[static_cast<size_t>(i)]) {
       refuses = i;
     }
     for (const ValueId v : n.inputs) read[roots[v]] = std::max(read[roots[v]], place);
