@@ -69,12 +69,17 @@ struct Compiled::Impl {
   std::vector<Entry> entries;
   Entry* last = nullptr;
   bool warned = false;
+  std::string key_;
 
-  std::string key() const {
-    std::string all;
-    for (const CompiledState& s : state)
-      if (s.key) all += s.key() + ';';
-    return all;
+  // Holds until it is asked for again.
+  const std::string& key() {
+    key_.clear();
+    for (const CompiledState& s : state) {
+      if (!s.key) continue;
+      s.key(key_);
+      key_ += ';';
+    }
+    return key_;
   }
   std::vector<Tensor> tensors() const {
     std::vector<Tensor> all;
@@ -114,10 +119,10 @@ struct Compiled::Impl {
   // Null if there are too many.
   Entry* find_or_make(std::span<const Tensor> arguments) {
     const Mode mode;
-    std::string k = key();
+    const std::string& k = key();
     if (Entry* e = find(mode, k, arguments)) return e;
     if (entries.size() == kMaxPlans) return nullptr;
-    Entry e{mode, std::move(k), tensors(), traits_of(arguments), {}, {}, nullptr};
+    Entry e{mode, k, tensors(), traits_of(arguments), {}, {}, nullptr};
     e.state_traits = traits_of(e.state);
     plan(e, traced(arguments, e.state), entries.size() + 1);
     entries.reserve(kMaxPlans);  // `last` stays where it is

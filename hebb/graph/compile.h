@@ -21,9 +21,9 @@ struct CompiledState {
 
   /// The tensors; called whenever the function is traced. Undefined ones are passed over.
   std::function<std::vector<Tensor>()> tensors = nullptr;
-  /// What else the function depends on, as text: the mode of each module. A call with another text is traced
-  /// anew.
-  std::function<std::string()> key = nullptr;
+  /// Appends what else the function depends on, as text: the mode of each module. A call with another text is
+  /// traced anew.
+  std::function<void(std::string& text)> key = nullptr;
   /// Called before each run, to bring tensors up to date with what is kept elsewhere: a learning rate.
   std::function<void()> refresh = nullptr;
 };

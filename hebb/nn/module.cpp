@@ -107,13 +107,16 @@ class Finder final : public MemberVisitor {
 // The mode of a module and all inside it, as text.
 class Modes final : public MemberVisitor {
  public:
+  explicit Modes(std::string& text) : text_(text) {}
   void parameter(std::string_view, Parameter&) override {}
   void buffer(std::string_view, Buffer&) override {}
   void module(std::string_view, Module& m) override {
-    text += m.is_training() ? 't' : 'e';
+    text_ += m.is_training() ? 't' : 'e';
     m.visit_members(*this);
   }
-  std::string text;
+
+ private:
+  std::string& text_;
 };
 
 class Children final : public MemberVisitor {
@@ -227,11 +230,7 @@ Module::operator CompiledState() {
     for (const auto& [name, t] : state_dict()) all.push_back(t);
     return all;
   };
-  s.key = [this] {
-    Modes modes;
-    modes.module("", *this);
-    return modes.text;
-  };
+  s.key = [this](std::string& text) { Modes(text).module("", *this); };
   return s;
 }
 

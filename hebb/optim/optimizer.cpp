@@ -203,11 +203,9 @@ Optimizer::operator CompiledState() {
     }
     return all;
   };
-  s.key = [this] {
-    std::string used;
+  s.key = [this](std::string& text) {
     for (size_t g = 0; g < num_groups_; ++g)
-      for (const Slot& slot : slots(g)) used += slot.used ? '1' : '0';
-    return used;
+      for (const Slot& slot : slots(g)) text += slot.used ? '1' : '0';
   };
   s.refresh = [this] { refresh_numbers(); };
   return s;

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <utility>
 
@@ -83,9 +84,10 @@ HWY_INLINE void store_first(Vec<T> v, T* p, int64_t n) {
   }
 }
 
-// Where the processor multiplies pairs of bf16 (AVX512-BF16), which is asked for at run time.
+// Where the processor multiplies pairs of bf16 (AVX512-BF16), which is asked for at run time. Builds for
+// tests on other processors emulate it: the same words, much slower.
 #undef HEBB_PAIRS_OF_BF16
-#if HWY_TARGET <= HWY_AVX3  // and better ones, which count downwards
+#if defined(HEBB_EMULATE_BF16) || HWY_TARGET <= HWY_AVX3  // and better ones, which count downwards
 #define HEBB_PAIRS_OF_BF16 1
 #else
 #define HEBB_PAIRS_OF_BF16 0
@@ -108,7 +110,45 @@ struct Elements {
   static HWY_INLINE Vec<T> multiply_add(Vec<T> a, Vec<T> b, Vec<T> sum) { return hn::MulAdd(a, b, sum); }
 };
 
-#if HEBB_PAIRS_OF_BF16
+#if HEBB_PAIRS_OF_BF16 && defined(HEBB_EMULATE_BF16)
+struct PairsOfBf16 {
+  using Type = float;
+  static constexpr int kPerWord = 2;
+  static HWY_INLINE Vec<float> along_k(const float* p, int64_t left) {
+    return pairs([&](int64_t i) { return 2 * i < left ? p[2 * i] : 0; },
+                 [&](int64_t i) { return 2 * i + 1 < left ? p[2 * i + 1] : 0; });
+  }
+  static HWY_INLINE Vec<float> across_k(const float* p, int64_t stride, int64_t left, int64_t n) {
+    return pairs([&](int64_t i) { return i < n ? p[i] : 0; },
+                 [&](int64_t i) { return i < n && left > 1 ? p[stride + i] : 0; });
+  }
+  static HWY_INLINE Vec<float> multiply_add(Vec<float> a, Vec<float> b, Vec<float> sum) {
+    const auto first = [](Vec<float> v)
+                           HWY_ATTR { return of_bits(hn::ShiftLeft<16>(hn::BitCast(kBits, v))); };
+    const auto second = [](Vec<float> v) HWY_ATTR {
+      return of_bits(hn::And(hn::BitCast(kBits, v), hn::Set(kBits, 0xffff0000u)));
+    };
+    return hn::MulAdd(first(a), first(b), hn::MulAdd(second(a), second(b), sum));
+  }
+
+ private:
+  static constexpr hn::RebindToUnsigned<Tag<float>> kBits{};
+  static HWY_INLINE Vec<float> of_bits(hn::Vec<hn::RebindToUnsigned<Tag<float>>> v) {
+    return hn::BitCast(Tag<float>(), v);
+  }
+  static uint32_t rounded(float x) {
+    uint32_t bits;
+    std::memcpy(&bits, &x, sizeof(bits));
+    return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+  }
+  template <class First, class Second>
+  static HWY_INLINE Vec<float> pairs(First first, Second second) {
+    alignas(64) uint32_t all[kLanes<float>];
+    for (int64_t i = 0; i < kLanes<float>; ++i) all[i] = rounded(second(i)) << 16 | rounded(first(i));
+    return of_bits(hn::Load(kBits, all));
+  }
+};
+#elif HEBB_PAIRS_OF_BF16
 /// A word is two f32 rounded to bf16 (to nearest, ties to even), kept as the bits of a float. Highway 1.0 has
 /// no name for these instructions.
 struct PairsOfBf16 {

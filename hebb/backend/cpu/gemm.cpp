@@ -387,7 +387,10 @@ void pack_whole_b(const Gemm<T>& g, T* out) {
   }
 }
 
-#if HEBB_PAIRS_OF_BF16
+#if defined(HEBB_EMULATE_BF16)
+using Narrow = PairsOfBf16;
+bool multiplies_bf16() { return true; }
+#elif HEBB_PAIRS_OF_BF16
 using Narrow = PairsOfBf16;
 bool multiplies_bf16() { return __builtin_cpu_supports("avx512bf16"); }
 #else
