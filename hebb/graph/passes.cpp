@@ -55,14 +55,13 @@ void dump(const Graph& graph, const std::string& name, size_t number, const char
 }  // namespace
 
 std::span<const Pass> passes() {
-  static constexpr Pass kPasses[] = {{"fold_constants", fold_constants}, {"simplify", simplify},
-                                     {"share_common", share_common},     {"drop_dead", drop_dead},
-                                     {"fold_linear", fold_linear},       {"pool_first", pool_first},
-                                     {"channels_last", channels_last},   {"join_pool", join_pool},
-                                     {"join_relu", join_relu},           {"split_norms", split_norms},
-                                     {"join_moments", join_moments},     {"fuse", fuse},
-                                     {"rematerialize", rematerialize},   {"join_programs", join_programs},
-                                     {"join_updates", join_updates},     {"hasten_updates", hasten_updates}};
+  static constexpr Pass kPasses[] = {
+      {"fold_constants", fold_constants}, {"simplify", simplify},           {"share_common", share_common},
+      {"drop_dead", drop_dead},           {"fold_linear", fold_linear},     {"pool_first", pool_first},
+      {"channels_last", channels_last},   {"join_pool", join_pool},         {"join_relu", join_relu},
+      {"split_norms", split_norms},       {"join_moments", join_moments},   {"fuse", fuse},
+      {"rematerialize", rematerialize},   {"join_programs", join_programs}, {"join_updates", join_updates},
+      {"hasten_updates", hasten_updates}};
   return kPasses;
 }
 

@@ -30,9 +30,10 @@ struct AttentionOutput {
 /// Each of `num_heads` heads attends, with its part of the projected queries, to its part of the projected
 /// keys and values; all heads together are projected once more. Queries [L, B, E], keys and values [S, B, E],
 /// or without B. The projections in in_proj_weight start Glorot uniform, biases as zeros. Parameters are
-/// named as PyTorch's; a bool mask means the opposite of PyTorch's attn_mask here (and the same as in its
-/// scaled_dot_product_attention and in Keras). Throws Error unless num_heads divides embed_dim, and for
-/// inputs of other shapes.
+/// named as PyTorch's. Scores are computed in blocks and never kept whole, but with a mask, with dropout in
+/// training or where the weights are asked for, which take [B, heads, L, S] of memory. A bool mask means the
+/// opposite of PyTorch's attn_mask here (and the same as in its scaled_dot_product_attention and in Keras).
+/// Throws Error unless num_heads divides embed_dim, and for inputs of other shapes.
 struct MultiheadAttention : Module {
   int64_t embed_dim, num_heads;
   MultiheadAttentionOptions options;

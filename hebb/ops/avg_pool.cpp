@@ -209,7 +209,7 @@ const OpDef adaptive_avg_pool2d_grad{.name = "adaptive_avg_pool2d_grad",
                                                {{{{1, 2, 3}}}, a, "expected planes of 2x2, got 1x2x3"}};
                                      },
                                      .saves_inputs = 0,
-    .never_throws = true};
+                                     .never_throws = true};
 
 }  // namespace ops
 

@@ -37,12 +37,12 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
               const Conv2dOptions& options = {});
 
 /// Whether f32 convolutions are always computed product by product; off by default. Otherwise those of 3x3,
-/// stride 1 and 16 channels or more run by Winograd's algorithm, two to three times as fast. Its rounding
-/// errors are up to three times as large (seven for the input gradient), and a NaN
-/// or infinity of an input spreads over its tile of 4x4 outputs. So do those of 8 channels or fewer with
-/// rows of 5 to 7 taps, as LeNet-5's, one and a half times as fast, in tiles of 4 to 2 outputs of a row:
-/// errors four times as large, seven for the weight gradient. For the whole program, from the next
-/// convolution on.
+/// stride 1 and 16 channels or more (of stride 2 in compiled functions) run by Winograd's algorithm where
+/// there is enough of them, two to three times as fast. Its rounding errors are up to three times as large
+/// (seven for the input gradient), and a NaN or infinity of an input spreads over its tile of 4x4 outputs. So
+/// do those of 8 channels or fewer with rows of 5 to 7 taps, as LeNet-5's, one and a half times as fast, in
+/// tiles of 4 to 2 outputs of a row: errors four times as large, seven for the weight gradient. For the whole
+/// program, from the next convolution on.
 bool exact_conv();
 /// Turns it on or off.
 void set_exact_conv(bool exact);

@@ -108,7 +108,7 @@ const OpDef softmax{.name = "softmax",
                     .error_samples = softmax_errors,
                     .saves_inputs = 0,
                     .saves_outputs = 1,
-    .never_throws = true};
+                    .never_throws = true};
 
 const OpDef softmax_grad{
     .name = "softmax_grad",

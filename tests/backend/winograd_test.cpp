@@ -26,8 +26,8 @@ Options padded(int64_t batch, int64_t in_channels, int64_t h, int64_t w, int64_t
 
 const Options kShapes[] = {
     // Whole tiles, and tiles that hang over; channels that fill vectors and lines, and that do not
-    padded(1, 16, 8, 8, 16),
-    {.batch = 3,
+    padded(8, 16, 8, 8, 16),
+    {.batch = 6,
      .in_channels = 17,
      .in_h = 9,
      .in_w = 7,
@@ -35,11 +35,11 @@ const Options kShapes[] = {
      .pad_top = 2,
      .pad_bottom = 1,
      .pad_right = 2},
-    {.batch = 2, .in_channels = 41, .in_h = 5, .in_w = 6, .out_channels = 18, .pad_left = 2, .pad_bottom = 2},
+    {.batch = 8, .in_channels = 41, .in_h = 5, .in_w = 6, .out_channels = 18, .pad_left = 2, .pad_bottom = 2},
     // Rows of more tiles than a run
     padded(1, 16, 5, 75, 20),
     // Fewer tiles than channels: panels of outputs in turn, more sums than one block of the weight gradient
-    padded(5, 70, 4, 4, 130),
+    padded(8, 70, 4, 4, 130),
     // More tiles than are transformed at once for the weight gradient
     padded(5, 16, 31, 33, 16),
     padded(5, 17, 31, 33, 70)};
@@ -127,7 +127,10 @@ TEST(Winograd, FiltersMayBeTransformedBefore) {
 TEST(Winograd, TakesNoOtherShapes) {
   EXPECT_FALSE(is_winograd(shape_of({.in_channels = 16, .in_h = 6, .in_w = 6, .out_channels = 16})))
       << "a single tile";
-  const Options fits{.in_channels = 16, .out_channels = 16};
+  EXPECT_FALSE(is_winograd(shape_of(padded(7, 16, 8, 8, 16)))) << "few tiles and channels";
+  EXPECT_FALSE(is_winograd(shape_of(padded(3, 512, 4, 4, 512)))) << "few tiles";
+  EXPECT_TRUE(is_winograd(shape_of(padded(4, 512, 4, 4, 512))));
+  const Options fits{.batch = 32, .in_channels = 16, .out_channels = 16};
   EXPECT_TRUE(is_winograd(shape_of(fits)));
   for (int64_t Options::*changed : {&Options::stride_h, &Options::stride_w, &Options::dilation_h,
                                     &Options::dilation_w, &Options::groups}) {
@@ -228,8 +231,8 @@ TEST(Winograd, GradientsInBf16AreAtMostTwelveTimesAsFarOffAsTheDirectWaysAndOutp
 }
 
 TEST(Winograd, ExactConvolutionsKeepANaNToItsNeighbours) {
-  const ConvShape s = shape_of(padded(1, 16, 8, 8, 16));
-  std::vector<float> x(16 * 64, 1.0f), y(16 * 64);
+  const ConvShape s = shape_of(padded(8, 16, 8, 8, 16));
+  std::vector<float> x(8 * 16 * 64, 1.0f), y(x.size());
   const std::vector<float> w(16 * 16 * 9, 1.0f);
   x[0] = std::numeric_limits<float>::quiet_NaN();
   const auto nans = [&] {

@@ -36,7 +36,7 @@ Gemm<T> linear_product(const ProductAttrs& a, SpecPtrs in) {
           .ldb = k,
           .trans_b = true,
           .ldc = n,
-          .bf16 = a.bf16 && worth_rounding(m, n, k)};
+          .bf16 = a.bf16 && !is_small_product(m, n, k)};
 }
 // The same of matrices.
 template <class T>
@@ -51,10 +51,10 @@ Gemm<T> matrix_product(const MatmulAttrs& t, const Shape& a, const Shape& b) {
           .ldb = t.trans_b ? k : n,
           .trans_b = t.trans_b,
           .ldc = n,
-          .bf16 = t.bf16 && worth_rounding(m, n, k)};
+          .bf16 = t.bf16 && !is_small_product(m, n, k)};
 }
 
-/// A product of the first two inputs, the second of which is packed once where it stays.
+/// A product of the first two inputs, the second of which is packed once where it stays and that pays.
 template <class T>
 struct Product {
   Gemm<T> shape;
@@ -68,8 +68,9 @@ struct Product {
     g.c = y;
     g.col_bias = bias ? static_cast<const T*>(x[2]) : nullptr;
     g.ready = ready;
-    g.b_packed = packed.of(
-        context, 1, [&] { return packed_b_size<T>(g.n, g.k); }, [&](T* to) { pack_b_whole(g, to); });
+    if (g.trans_b || !is_small_product(g.m, g.n, g.k))  // (else B is read in place)
+      g.b_packed = packed.of(
+          context, 1, [&] { return packed_b_size<T>(g.n, g.k); }, [&](T* to) { pack_b_whole(g, to); });
     gemm(g);
   }
 };

@@ -8,11 +8,9 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <new>
 
 #include "hebb/backend/cpu/targets.h"
 #include "hebb/core/parallel.h"
-#include "hebb/core/storage.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "hebb/backend/cpu/gemm.cpp"
 #include <hwy/foreach_target.h>  // must come before highway.h
@@ -481,42 +479,10 @@ Grid choose_grid(const Gemm<T>& g, int64_t threads) {
   return best;
 }
 
-class ScratchBuffer {
- public:
-  ScratchBuffer() = default;
-  ScratchBuffer(const ScratchBuffer&) = delete;
-  ScratchBuffer& operator=(const ScratchBuffer&) = delete;
-  ~ScratchBuffer() { std::free(data_); }
-
-  void* reserve(size_t bytes) {
-    if (bytes > size_) {
-      // Packed panels touch many pages in turn: a few hundred KB are worth a large one.
-      constexpr size_t kPage = 4096;
-      const size_t unit = bytes >= detail::kLargePage / 4 ? detail::kLargePage : kPage;
-      const size_t rounded = (bytes + unit - 1) / unit * unit;
-      std::free(data_);
-      size_ = 0;
-      data_ = detail::aligned_memory(rounded);
-      if (!data_) throw std::bad_alloc();
-      size_ = rounded;
-    }
-    return data_;
-  }
-
- private:
-  void* data_ = nullptr;
-  size_t size_ = 0;
-};
-
 }  // namespace
 
-void* thread_scratch(ScratchUse use, size_t bytes) {
-  thread_local ScratchBuffer buffers[static_cast<size_t>(ScratchUse::kCount)];
-  return buffers[static_cast<size_t>(use)].reserve(bytes);
-}
-
-bool worth_rounding(int64_t m, int64_t n, int64_t k) {
-  return static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) > kSmallProduct;
+bool is_small_product(int64_t m, int64_t n, int64_t k) {
+  return static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) <= kSmallProduct;
 }
 bool multiplies_bf16() { return HWY_DYNAMIC_DISPATCH(multiplies_bf16)(); }
 

@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <span>
 
+#include "hebb/backend/cpu/scratch.h"
+
 namespace hebb::cpu {
 
 /// The rows that a convolution of images [image][h][w][channels] multiplies. Row i belongs to place i of a
@@ -68,9 +70,9 @@ struct Gemm {
 /// Whether this processor has instructions for products of bf16 that hebb uses: AVX512-BF16.
 bool multiplies_bf16();
 
-/// Whether a product of this shape gains from bf16. Smaller ones stay in f32; of parts of a product, of which
-/// threads may make more or fewer, the whole decides.
-bool worth_rounding(int64_t m, int64_t n, int64_t k);
+/// Whether a product of this shape is over before bf16, or a B that is packed before, could pay. Of parts of
+/// a product, of which threads may make more or fewer, the whole decides.
+bool is_small_product(int64_t m, int64_t n, int64_t k);
 
 /// At most how many elements pack_b_whole() writes for a B of [k, n].
 template <class T>
@@ -86,30 +88,5 @@ void gemm(const Gemm<T>& g);
 /// Computes the product on the calling thread, with the same bits as gemm(): for use inside a parallel_for.
 template <class T>
 void gemm_serial(const Gemm<T>& g);
-
-/// Who uses a thread's scratch memory; users that nest must differ.
-enum class ScratchUse {
-  kGemmA,
-  kGemmB,
-  kConvColumns,
-  kConvPixels,
-  kConvPlanes,
-  kConvPartial,
-  kRecurrentWeight,
-  kRecurrentRow,
-  kAttentionScores,
-  kFused,
-  kFusedSums,
-  kCount
-};
-
-/// At least `bytes` bytes of memory that belong to the calling thread, aligned to 64 and kept until it ends.
-/// The contents last until the same thread asks again for the same use.
-void* thread_scratch(ScratchUse use, size_t bytes);
-/// The same for n elements.
-template <class T>
-T* scratch(ScratchUse use, int64_t n) {
-  return static_cast<T*>(thread_scratch(use, static_cast<size_t>(n) * sizeof(T)));
-}
 
 }  // namespace hebb::cpu

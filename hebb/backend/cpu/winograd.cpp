@@ -27,7 +27,8 @@ WinogradKernels kernels(bool bf16) {
   return HWY_DYNAMIC_DISPATCH(winograd_kernels)(bf16 && multiplies_bf16());
 }
 
-constexpr int64_t kLeastTiles = 4;       // with fewer the transformed filters are more than they are worth
+constexpr int64_t kLeastTiles = 4;       // with fewer the transformed filters are more than they are worth,
+constexpr int64_t kLeastPixels = 512;    // and so are the transforms with fewer tiles times channels
 constexpr int64_t kLeastStrided = 16;    // of stride 2, whose filters grow more
 constexpr int64_t kLeastHanging = 64;    // of those where less than four fifths of the outputs are wanted
 constexpr int64_t kTilesAtOnce = 24;     // by one thread: their points stay in the second-level cache
@@ -360,7 +361,8 @@ bool is_winograd(const ConvShape& s) {
   if (exact_conv() || !fits) return false;
   if (s.stride_h == 1)
     return std::clamp<int64_t>(s.pad_top, 0, 2) == s.pad_top &&
-           std::clamp<int64_t>(s.pad_left, 0, 2) == s.pad_left && tiles >= kLeastTiles;
+           std::clamp<int64_t>(s.pad_left, 0, 2) == s.pad_left && tiles >= kLeastTiles &&
+           tiles * std::min(s.in_channels, s.out_channels) >= kLeastPixels;
   return s.stride_h == 2 && s.pad_top == 1 && s.pad_left == 1 && s.channels_last && s.in_channels % 16 == 0 &&
          s.out_channels % 16 == 0 && tiles >= (5 * outputs < 4 * 16 * tiles ? kLeastHanging : kLeastStrided);
 }

@@ -278,11 +278,10 @@ class Fusion {
     }
     if (d.program.instructions.size() > kMostInstructions) return std::nullopt;
     for (const auto& [v, number] : d.made) {
-      const bool leaves =
-          d.program.maker(number).is_sum() ||  // even if nothing reads it
-          std::any_of(readers_[v].begin(), readers_[v].end(), [&](size_t i) {
-            return !std::binary_search(group.nodes.begin(), group.nodes.end(), i);
-          });
+      const bool leaves = d.program.maker(number).is_sum() ||  // even if nothing reads it
+                          std::any_of(readers_[v].begin(), readers_[v].end(), [&](size_t i) {
+                            return !std::binary_search(group.nodes.begin(), group.nodes.end(), i);
+                          });
       if (!leaves) continue;
       d.outputs.push_back(v);
       d.program.outputs.push_back(number);
