@@ -2,6 +2,7 @@
 #include <map>
 
 #include "hebb/graph/memory_plan.h"
+#include "hebb/graph/passes.h"
 #include "hebb/op/op.h"
 #include "hebb/ops/index_attrs.h"
 #include "hebb/ops/loss_attrs.h"
@@ -37,9 +38,9 @@ std::optional<Indices> checked(const Graph& g, const Node& n) {
     const auto& plane = n.attrs.as<PlaneAttrs>().plane;
     return Indices{n.inputs[1], {plane[0] * plane[1], 0}};
   }
-  if (n.op == &ops::cross_entropy) return classes(1, detail::ClassLayout(shape(0)).classes);
-  if (n.op == &ops::cross_entropy_grad) return classes(2, detail::ClassLayout(shape(1)).classes);
-  if (n.op == &ops::nll_loss) return classes(1, detail::ClassLayout(shape(0)).classes);
+  if (n.op == &ops::cross_entropy) return classes(1, hebb::detail::ClassLayout(shape(0)).classes);
+  if (n.op == &ops::cross_entropy_grad) return classes(2, hebb::detail::ClassLayout(shape(1)).classes);
+  if (n.op == &ops::nll_loss) return classes(1, hebb::detail::ClassLayout(shape(0)).classes);
   if (n.op == &ops::nll_loss_grad) return classes(1, n.attrs.as<ClassLossAttrs>().classes);
   return std::nullopt;
 }
@@ -48,6 +49,10 @@ std::optional<Indices> checked(const Graph& g, const Node& n) {
 std::optional<Indices> made(const Graph& g, const Node& n) {
   const bool joined = n.op == &ops::conv2d_max_pool2d, last = n.op == &ops::max_pool2d_nhwc;
   if (n.op != &ops::max_pool2d && n.op != &ops::adaptive_max_pool2d && !last && !joined) return std::nullopt;
+  // With dilation a window may lie in the padding alone, and its place outside of the plane.
+  if ((n.op == &ops::max_pool2d || last) &&
+      n.attrs.as<MaxPoolAttrs>().dilation != std::array<int64_t, 2>{1, 1})
+    return std::nullopt;
   std::vector<const TensorSpec*> in;
   for (const ValueId v : n.inputs) in.push_back(&g.values[v]);
   const Shape pooled = joined ? ops::conv2d.infer(in, n.attrs)[0].shape : in[0]->shape;
@@ -58,17 +63,30 @@ std::optional<Indices> made(const Graph& g, const Node& n) {
 }  // namespace
 
 std::vector<bool> may_throw(const Graph& g) {
-  const std::vector<ValueId> roots = roots_of(g);
-  std::map<ValueId, std::vector<std::pair<int64_t, int64_t>>> known;  // by root: the bounds that are met
+  // What is known of values; of one that is all of another under other strides or shapes, of that one.
+  std::vector<ValueId> whole = detail::each_itself(g);
+  std::vector<ValueId> viewed = whole;  // what a value is a view of, or itself
+  std::map<ValueId, std::vector<std::pair<int64_t, int64_t>>> known;
+  const auto is_known = [&](const Indices& i) {
+    for (ValueId v = whole[i.value];; v = whole[viewed[v]]) {
+      const std::vector<std::pair<int64_t, int64_t>>& bounds = known[v];
+      if (std::find(bounds.begin(), bounds.end(), i.below) != bounds.end()) return true;
+      if (viewed[v] == v) return false;
+    }
+  };
   std::vector<bool> throwing;
   for (const Node& n : g.nodes) {
+    if (n.op->view) {
+      const ValueId from = n.inputs[0], to = n.outputs[0];
+      viewed[to] = from;
+      if (g.values[from].shape.numel() == g.values[to].shape.numel()) whole[to] = whole[from];
+    }
     const auto& takes = n.op->overwrites;
     bool may = n.op->kind == Kind::Opaque && !n.op->never_throws && !n.op->overwrites_last &&
                std::all_of(takes.begin(), takes.end(), [](int input) { return input < 0; });
     if (const auto indices = checked(g, n)) {
-      auto& bounds = known[roots[indices->value]];
-      may = std::find(bounds.begin(), bounds.end(), indices->below) == bounds.end();
-      bounds.push_back(indices->below);
+      may = !is_known(*indices);
+      known[whole[indices->value]].push_back(indices->below);
     }
     if (const auto places = made(g, n)) known[places->value].push_back(places->below);
     throwing.push_back(may);

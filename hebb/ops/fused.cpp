@@ -39,6 +39,8 @@ Specs infer_fused(SpecPtrs in, const Attrs& attrs) {
   HEBB_CHECK(program.instructions.size() <= FusedProgram::kMostInstructions,
              "[fused] expected at most {} instructions, got {}", FusedProgram::kMostInstructions,
              program.instructions.size());
+  HEBB_CHECK(in.size() <= FusedProgram::kMostInputs, "[fused] expected at most {} inputs, got {}",
+             FusedProgram::kMostInputs, in.size());
   HEBB_CHECK(in.size() == program.inputs.size(), "[fused] expected {} inputs, got {}", program.inputs.size(),
              in.size());
   const FusedSpace space(program, in);
@@ -92,8 +94,11 @@ Outputs decompose_fused(const Attrs& attrs, std::span<const Tensor> inputs) {
       values.push_back(at(0) * at(1) + at(2));
     } else if (n.is_sum()) {
       const Tensor a = wide(n.code == kColumnDot ? at(0) * at(1) : at(0));
-      const Tensor all = n.code == kTotal ? sum(a) : sum(a, n.code == kRowSum ? 1 : 0);
-      values.push_back(n.p == 0 ? all : all / n.p);
+      const Dims dims = n.code == kTotal ? Dims{} : Dims{n.code == kRowSum ? 1 : 0};
+      const Tensor all = sum(a, dims);
+      const bool is_mean =
+          n.p != 0 && n.p * static_cast<double>(all.numel()) == static_cast<double>(a.numel());
+      values.push_back(is_mean ? mean(a, dims) : n.p == 0 ? all : all / n.p);
     } else {
       std::vector<Tensor> operands;
       for (int i = 0; i < 3 && n.operands[static_cast<size_t>(i)] >= 0; ++i) operands.push_back(at(i));
@@ -241,7 +246,7 @@ std::vector<ErrorSample> fused_errors() {
 
 const OpDef fused{.name = "fused",
                   .kind = Kind::Reduce,
-                  .doc = "a chain of elementwise ops, and sums over rows, in one pass over memory",
+                  .doc = "a chain of elementwise ops, and sums of them, in one pass over memory",
                   .infer = infer_fused,
                   .decompose = decompose_fused,
                   .samples = fused_samples,

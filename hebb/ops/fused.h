@@ -34,12 +34,12 @@ struct FusedInstruction {
 };
 /// Values are numbered: first the inputs, then what each instruction computes. Sums are outputs only.
 struct FusedProgram {
-  static constexpr size_t kMostInputs = 12, kMostInstructions = 32;
+  static constexpr size_t kMostInputs = 12, kMostInstructions = 32, kMostOutputs = 4;
   /// Elements that are summed at once, and whose sums make one partial sum.
   static constexpr int64_t kTile = 512, kBlock = 32768;
   std::vector<FusedOperand> inputs;
   std::vector<FusedInstruction> instructions;
-  std::vector<int> outputs;  ///< 1 to 4 results of instructions
+  std::vector<int> outputs;  ///< 1 to kMostOutputs results of instructions
 
   /// The instruction that computes a value that is no input.
   const FusedInstruction& maker(int value) const {

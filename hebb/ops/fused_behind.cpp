@@ -31,6 +31,10 @@ const FusedProgram* added() {
   static const FusedProgram program{{K::dense, K::dense}, {expr(Expr::add, 0, 1)}, {2}};
   return kept(program);
 }
+const FusedProgram& column_sum() {
+  static const FusedProgram program{{K::dense}, {{kColumnSum, {0, -1, -1}}}, {1}};
+  return program;
+}
 const FusedProgram* activated() {
   static const FusedProgram program{{K::dense}, {expr(Expr::tanh, 0)}, {1}};
   return kept(program);
@@ -42,6 +46,16 @@ struct Behind {
 
   static Specs infer(SpecPtrs in, const Attrs& attrs) {
     const auto& a = as(attrs);
+    const FusedProgram& program = *a.program;
+    HEBB_CHECK(a.count >= 2 && static_cast<size_t>(a.count) <= in.size() && a.at >= 0 &&
+                   static_cast<size_t>(a.at) < program.inputs.size() &&
+                   program.inputs[static_cast<size_t>(a.at)] == FusedOperand::dense,
+               "[fused] expected sums of 2 inputs or more, and a program that reads them as they lie");
+    HEBB_CHECK(a.kept || program.successor(static_cast<int>(a.at)) >= 0,
+               "[fused] expected a program with a result in the place of input {}, or sums that are kept",
+               a.at);
+    HEBB_CHECK(program.outputs.size() + (a.kept ? 1 : 0) <= FusedProgram::kMostOutputs,
+               "[fused] expected at most {} outputs", FusedProgram::kMostOutputs);
     const Specs sums = of.infer(in.first(static_cast<size_t>(a.count)), a.sums);
     const Specs made = fused.infer(a.program_inputs(in, &sums[0]), FusedAttrs{a.program});
     Specs out;
@@ -90,7 +104,13 @@ const OpDef linear_fused = Behind<ProductAttrs, linear>::def(
     []() -> std::vector<ErrorSample> {
       return {{{{{3, 5}}, {{4, 5}}, {{3, 5}}},
                LinearBehind{{}, 2, added(), 0, false},
-               "expected 12 elements in input 1, got 15"}};
+               "expected 12 elements in input 1, got 15"},
+              {{{{3, 5}}, {{4, 5}}, {{3, 4}}},
+               LinearBehind{{}, 2, added(), 2, false},
+               "expected sums of 2 inputs or more, and a program that reads them as they lie"},
+              {{{{3, 5}}, {{4, 5}}},
+               LinearBehind{{}, 2, &column_sum(), 0, false},
+               "expected a program with a result in the place of input 0, or sums that are kept"}};
     });
 
 const OpDef matmul_fused = Behind<MatmulAttrs, matmul>::def(

@@ -121,6 +121,19 @@ TEST(MayThrow, IndicesOfOtherBoundsAreCheckedAgain) {
       },
       arguments);
   EXPECT_EQ(may_throw(g), (std::vector<bool>{true, true, false}));
+  // A part tells nothing of another part, nor of the whole; the whole tells of its parts.
+  const Graph parts = traced(
+      [](Args a) -> Tensors {
+        const Tensor first = slice(a[2], 0, 0, 1), second = slice(a[2], 0, 1, 2);
+        const Tensor again = reshape(reshape(first, {1, 1}), {1});
+        return {index_select(a[0], 0, first), index_select(a[0], 0, second), index_select(a[0], 0, a[2]),
+                index_select(a[0], 0, again), index_select(a[0], 0, slice(a[2], 0, 1, 2))};
+      },
+      arguments);
+  std::vector<bool> throwing;
+  for (size_t i = 0; i < parts.nodes.size(); ++i)
+    if (parts.nodes[i].op->name == std::string_view("index_select")) throwing.push_back(may_throw(parts)[i]);
+  EXPECT_EQ(throwing, (std::vector<bool>{true, true, true, false, false}));
 }
 
 }  // namespace

@@ -63,7 +63,7 @@ void gradients_line(T* scores, T* gradients, int64_t n, T scale, T lse, T mean) 
   const Tag<T> d;
   const auto by = hn::Set(d, scale), shift = hn::Set(d, lse), less = hn::Set(d, mean);
   each_vector(scores, n, T(0), [&](Vec<T> v, int64_t i, int64_t count) HWY_ATTR {
-    const auto weight = exp_of(d, hn::Sub(hn::Mul(v, by), shift));
+    const auto weight = exp_below_88(d, hn::Sub(hn::Mul(v, by), shift));
     const auto g = hn::Sub(load_first(gradients + i, count), less);
     store_first(weight, scores + i, count);
     store_first(hn::Mul(hn::Mul(weight, g), by), gradients + i, count);
@@ -72,11 +72,9 @@ void gradients_line(T* scores, T* gradients, int64_t n, T scale, T lse, T mean) 
 
 template <class T>
 T dot(const T* a, const T* b, int64_t n) {
-  auto sum = hn::Zero(Tag<T>());
-  each_vector(a, n, T(0), [&](Vec<T> v, int64_t i, int64_t count) HWY_ATTR {
-    sum = hn::MulAdd(v, load_first(b + i, count), sum);
+  return sum_of_vectors<T>(n, [&](Vec<T> s, int64_t i, int64_t count) HWY_ATTR {
+    return hn::MulAdd(load_first(a + i, count), load_first(b + i, count), s);
   });
-  return total<T>(sum);
 }
 
 AttentionKernels<float> attention_kernels_f32() {

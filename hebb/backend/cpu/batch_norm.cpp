@@ -28,7 +28,11 @@ struct BatchNormKernels {
                              const T* shift, T* y);
   void (*combine_channels)(const T* g, const T* x, int64_t rows, int64_t channels, const T* mean, const T* a,
                            const T* b, const T* shift, T* out);
+  void (*join_moments)(const T* means, const T* squares, int64_t blocks, int64_t stride, int64_t n,
+                       int64_t each, int64_t rows, T* mean, T* var);
 };
+
+constexpr int64_t kStrip = 64;  // columns of join_moments
 
 }  // namespace
 }  // namespace hebb::cpu
@@ -192,14 +196,16 @@ void batch_norm_grad_rows(const Channels& c, double eps, const GradientOperands<
   const BatchNormKernels<T> k = kernels<T>();
   const RowBlocks blocks(c, kGradientBlock);
   const auto width = static_cast<size_t>(c.channels);
-  std::vector<T> plain(static_cast<size_t>(blocks.count) * width), centred(plain.size());
+  const size_t size = static_cast<size_t>(blocks.count) * width;
+  const Temporary<T> memory(ScratchUse::kMoments, 2 * static_cast<int64_t>(size));
+  T* const plain = memory.data();
+  T* const centred = plain + size;
   blocks.parallel(0.3, [&](int64_t block, int64_t first, int64_t rows) {
     const size_t at = static_cast<size_t>(block) * width;
-    k.channel_gradient_sums(o.g + first, o.x + first, o.mean, rows, c.channels, plain.data() + at,
-                            centred.data() + at);
+    k.channel_gradient_sums(o.g + first, o.x + first, o.mean, rows, c.channels, plain + at, centred + at);
   });
   std::vector<double> sum(width), sum_centred(width);
-  for (size_t at = 0; at < plain.size(); at += width) {
+  for (size_t at = 0; at < size; at += width) {
     for (size_t j = 0; j < width; ++j) {
       sum[j] += static_cast<double>(plain[at + j]);
       sum_centred[j] += static_cast<double>(centred[at + j]);
@@ -293,38 +299,26 @@ RowMoments<T>::RowMoments(const T* x, int64_t rows, int64_t columns)
     : BlocksReady(rows, columns, rows_of_block(kMomentsBlock, columns)),
       x_(x),
       columns_(columns),
-      means_(static_cast<size_t>(count_ * columns)),
-      squares_(means_.size()) {}
+      memory_(ScratchUse::kMoments, 2 * count_ * columns),
+      means_(memory_.data()),
+      squares_(means_ + count_ * columns) {}
 
 template <class T>
 void RowMoments<T>::run(int64_t block) {
   const int64_t at = block * columns_;
-  kernels<T>().channel_moments(x_ + at * each_, rows_of(block), columns_, means_.data() + at,
-                               squares_.data() + at);
+  kernels<T>().channel_moments(x_ + at * each_, rows_of(block), columns_, means_ + at, squares_ + at);
 }
 
 template <class T>
 void RowMoments<T>::finish(T* mean, T* var) {
   finish_blocks(0.2 * static_cast<double>(each_ * columns_));
-  // Blocks of n values with their mean and sum of squares are joined as by Chan, Golub and LeVeque, 1979.
-  const auto width = static_cast<size_t>(columns_);
-  std::vector<double> m(width), s(width);
-  double n = 0;
-  for (int64_t b = 0; b < count_; ++b) {
-    const auto more = static_cast<double>(rows_of(b));
-    const double share = more / (n + more), both = n * share;
-    const size_t at = static_cast<size_t>(b) * width;
-    for (size_t j = 0; j < width; ++j) {
-      const double difference = static_cast<double>(means_[at + j]) - m[j];
-      s[j] += static_cast<double>(squares_[at + j]) + difference * difference * both;
-      m[j] += difference * share;
-    }
-    n += more;
-  }
-  for (size_t j = 0; j < width; ++j) {
-    mean[j] = static_cast<T>(n > 0 ? m[j] : std::nan(""));
-    var[j] = static_cast<T>(s[j] / n);
-  }
+  const BatchNormKernels<T> k = kernels<T>();
+  const int64_t strips = (columns_ + kStrip - 1) / kStrip;
+  parallel_for(strips, grain(static_cast<double>(count_ * kStrip)), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin * kStrip; i < std::min(columns_, end * kStrip); i += kStrip)
+      k.join_moments(means_ + i, squares_ + i, count_, columns_, std::min(kStrip, columns_ - i), each_, rows_,
+                     mean + i, var + i);
+  });
 }
 
 template class RowMoments<float>;

@@ -74,6 +74,23 @@ HWY_INLINE V exp_of(D d, V x) {
   }
 }
 
+/// e^x of x up to 88, as those of softmax, and of NaN, with the same error; what is below the normal numbers
+/// of floats is 0.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V exp_below_88(D d, V x) {
+  if constexpr (sizeof(hn::TFromD<D>) == 8) {
+    return exp_of(d, x);
+  } else {
+    const V least = hn::Set(d, -0x1.5d58ap6f);              // whose exponential is a normal number
+    const SplitExp<V> e = split_exp(d, hn::Max(least, x));  // (NaN stays)
+    const hn::RebindToSigned<D> di;
+    const auto y = hn::BitCast(di, hn::Add(e.rest, hn::Set(d, 1.0f)));
+    // n is added to the exponent: all bits of kShift are shifted out.
+    const V scaled = hn::BitCast(d, hn::Add(y, hn::ShiftLeft<23>(hn::BitCast(di, e.shifted))));
+    return hn::IfThenZeroElse(hn::Lt(x, least), scaled);
+  }
+}
+
 /// tanh x of floats, as (1 - e^(-2 |x|)) / (1 + e^(-2 |x|)) with the sign of x; error at most 2.5 units in
 /// the last place.
 template <class D, class V = hn::Vec<D>>

@@ -133,7 +133,8 @@ class Machine {
   void run(const void* const* inputs, void* const* outputs) const {
     if (space_.total == 0) return clear_sums(outputs);
     const Loops loops;
-    float* const partial = scratch<float>(ScratchUse::kFusedSums, blocks_ * sums_);
+    const Temporary<float> memory(ScratchUse::kFusedSums, blocks_ * sums_);
+    float* const partial = memory.data();
     parallel_for(blocks_, grain(block_ns()), [&](int64_t begin, int64_t end) {
       Tiles tiles(*this, loops, inputs, outputs);
       for (int64_t b = begin; b < end; ++b) tiles.run_block(b, partial);
@@ -323,20 +324,22 @@ class Machine {
           m_(m),
           inputs_(inputs),
           outputs_(outputs),
-          partial_(scratch<float>(ScratchUse::kFusedSums, m.blocks_ * m.sums_)) {}
+          partial_(ScratchUse::kFusedSums, m.blocks_ * m.sums_) {}
     void finish() {
       finish_blocks(m_.block_ns());
-      m_.join_sums(partial_, outputs_);
+      m_.join_sums(partial_.data(), outputs_);
     }
 
    private:
-    void run(int64_t block) override { Tiles(m_, loops_, inputs_, outputs_).run_block(block, partial_); }
+    void run(int64_t block) override {
+      Tiles(m_, loops_, inputs_, outputs_).run_block(block, partial_.data());
+    }
 
     const Machine& m_;
     const Loops loops_;
     const void* const* const inputs_;
     void* const* const outputs_;
-    float* const partial_;
+    const Temporary<float> partial_;
   };
 
   double block_ns() const {

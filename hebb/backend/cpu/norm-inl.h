@@ -18,11 +18,10 @@ namespace HWY_NAMESPACE {
 template <class T>
 void softmax_grad_line(const T* g, const T* y, int64_t n, bool log, T* out) {
   const Tag<T> d;
-  auto s = hn::Zero(d);
-  each_vector(g, n, T(0), [&](Vec<T> v, int64_t i, int64_t count) HWY_ATTR {
-    s = log ? hn::Add(s, v) : hn::MulAdd(v, load_first(y + i, count), s);
-  });
-  const auto sum = hn::Set(d, total<T>(s));
+  const auto sum = hn::Set(d, sum_of_vectors<T>(n, [&](Vec<T> s, int64_t i, int64_t count) HWY_ATTR {
+                             const auto v = load_first(g + i, count);
+                             return log ? hn::Add(s, v) : hn::MulAdd(v, load_first(y + i, count), s);
+                           }));
   each_vector(g, n, T(0), [&](Vec<T> v, int64_t i, int64_t count) HWY_ATTR {
     const auto value = load_first(y + i, count);
     const auto result = log ? hn::NegMulAdd(exp_of(d, value), sum, v) : hn::Mul(value, hn::Sub(v, sum));
@@ -39,7 +38,7 @@ void exp_columns(const T* x, int64_t n, int64_t stride, int64_t columns, T* y, T
     auto m = hn::Set(d, -std::numeric_limits<T>::infinity()), s = hn::Zero(d);
     for (int64_t c = 0; c < n; ++c) m = hn::Max(m, load_first(x + c * stride + j, count));
     for (int64_t c = 0; c < n; ++c) {
-      const auto e = exp_of(d, hn::Sub(load_first(x + c * stride + j, count), m));
+      const auto e = exp_below_88(d, hn::Sub(load_first(x + c * stride + j, count), m));
       s = hn::Add(s, e);
       if (y) store_first(e, y + c * stride + j, count);
     }
@@ -65,6 +64,23 @@ void softmax_grad_columns(const T* g, const T* y, int64_t n, int64_t stride, int
       store_first(result, out + at, count);
     }
   }
+}
+
+/// y *= scale.
+template <class T>
+void scale_line(T* y, int64_t n, T scale) {
+  const auto a = hn::Set(Tag<T>(), scale);
+  each_vector(y, n, T(0),
+              [&](Vec<T> v, int64_t i, int64_t count) HWY_ATTR { store_first(hn::Mul(v, a), y + i, count); });
+}
+/// y = x - a - b.
+template <class T>
+void shift_line(const T* x, int64_t n, T a, T b, T* y) {
+  const Tag<T> d;
+  const auto va = hn::Set(d, a), vb = hn::Set(d, b);
+  each_vector(x, n, T(0), [&](Vec<T> v, int64_t i, int64_t count) HWY_ATTR {
+    store_first(hn::Sub(hn::Sub(v, va), vb), y + i, count);
+  });
 }
 
 /// y = (x - mean) * scale * w + b; both vectors or neither (null).
@@ -114,6 +130,8 @@ NormKernels<T> norm_kernel_table() {
           &softmax_grad_line<T>,
           &exp_columns<T>,
           &softmax_grad_columns<T>,
+          &scale_line<T>,
+          &shift_line<T>,
           &sum_line<T>,
           &squares_line<T>,
           &gradient_sums_line<T>,

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "hebb/backend/cpu/kernel_support.h"
+#include "hebb/backend/cpu/scratch.h"
 #include "hebb/core/parallel.h"
 #include "hebb/ops/loss_attrs.h"
 #include "hebb/ops/norm_attrs.h"
@@ -24,6 +25,8 @@ struct NormKernels {
   void (*exp_columns)(const T* x, int64_t n, int64_t stride, int64_t columns, T* y, T* largest, T* sum);
   void (*softmax_grad_columns)(const T* g, const T* y, int64_t n, int64_t stride, int64_t columns, bool log,
                                T* out);
+  void (*scale_line)(T* y, int64_t n, T scale);
+  void (*shift_line)(const T* x, int64_t n, T a, T b, T* y);
   T (*sum_line)(const T* x, int64_t n);
   T (*squares_line)(const T* x, int64_t n, T mean);
   void (*gradient_sums_line)(const T* g, const T* x, const T* w, int64_t n, T mean, T* plain, T* centred);
@@ -110,8 +113,8 @@ Kernel prepare_softmax(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
           [&](int64_t first) {
             T largest, sum;
             k.exp_line(x + first, n, log ? nullptr : y + first, &largest, &sum);
-            const T scale = log ? std::log(sum) : 1 / sum;
-            for (int64_t i = first; i < first + n; ++i) y[i] = log ? x[i] - largest - scale : y[i] * scale;
+            if (log) k.shift_line(x + first, n, largest, std::log(sum), y + first);
+            else k.scale_line(y + first, n, 1 / sum);
           },
           [&](int64_t first, int64_t count) {
             T largest[kColumns], scale[kColumns];
@@ -192,7 +195,7 @@ Kernel prepare_cross_entropy(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
       const Targets<T> t("cross_entropy", a, inputs, 1, weighted, positions, classes);
       const auto smoothing = static_cast<T>(a.label_smoothing / static_cast<double>(classes)),
                  hit = static_cast<T>(1 - a.label_smoothing);
-      std::vector<T> buffer(a.reduction == 0 ? 0 : static_cast<size_t>(positions));
+      const Temporary<T> buffer(ScratchUse::kLosses, a.reduction == 0 ? 0 : positions);
       T* losses = a.reduction == 0 ? output<T>(outputs, 0) : buffer.data();
       auto loss_at = [&](int64_t position, int64_t first, T largest, T sum) {
         const int64_t target = t.target[position];
@@ -268,8 +271,7 @@ Kernel prepare_cross_entropy_grad(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
           [&](int64_t first) {
             T largest, sum;
             k.exp_line(x + first, classes, gx + first, &largest, &sum);
-            const T scale = scale_at(first / classes, sum);
-            for (int64_t i = first; i < first + classes; ++i) gx[i] *= scale;
+            k.scale_line(gx + first, classes, scale_at(first / classes, sum));
             subtract_target(first / classes, first);
           },
           [&](int64_t first, int64_t count) {
@@ -295,7 +297,7 @@ Kernel prepare_nll_loss(const Attrs& attrs, SpecPtrs in, SpecPtrs) {
     return [=](ExecContext&, const void* const* inputs, void* const* outputs) {
       const T* x = input<T>(inputs, 0);
       const Targets<T> t("nll_loss", a, inputs, 1, weighted, positions, layout.classes);
-      std::vector<T> buffer(a.reduction == 0 ? 0 : static_cast<size_t>(positions));
+      const Temporary<T> buffer(ScratchUse::kLosses, a.reduction == 0 ? 0 : positions);
       T* losses = a.reduction == 0 ? output<T>(outputs, 0) : buffer.data();
       for (int64_t i = 0; i < positions; ++i) {
         const int64_t c = t.target[i];

@@ -1,6 +1,7 @@
 // Reductions on f32 and f64. A reduction is cut by its shape alone: rows of elements side by side are folded
 // in chunks of 4096, columns in blocks of 64 rows, and the partial results are joined as a balanced tree. So
-// sums err little more than pairwise ones, and any number of threads gives the same bits.
+// sums err little more than pairwise ones, and any number of threads gives the same bits. Sums and means that
+// fused programs may hold are such programs (prepare_sum), so that fusing changes no bits.
 #include <algorithm>
 #include <cmath>
 #include <limits>

@@ -1,13 +1,12 @@
 // Mean and variance of the columns of a matrix, as batch normalisation needs them.
 #pragma once
-#include <vector>
-
 #include "hebb/backend/cpu/blocks_ready.h"
 
 namespace hebb::cpu {
 
 /// Mean and variance of each column of x [rows, columns]. T is float or double. Sums are cut by the shape
-/// alone: the bits do not depend on the number of threads, nor on which rows are told of.
+/// alone: the bits do not depend on the number of threads, nor on which rows are told of. One at a time in a
+/// thread: it holds that thread's scratch memory.
 template <class T>
 class RowMoments final : public BlocksReady {
  public:
@@ -20,7 +19,8 @@ class RowMoments final : public BlocksReady {
 
   const T* const x_;
   const int64_t columns_;
-  std::vector<T> means_, squares_;  // of each block
+  const Temporary<T> memory_;
+  T *const means_, *const squares_;  // of each block
 };
 
 }  // namespace hebb::cpu

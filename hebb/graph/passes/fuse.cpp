@@ -13,7 +13,8 @@
 namespace hebb::graph {
 namespace {
 
-constexpr size_t kMostInstructions = FusedProgram::kMostInstructions, kMostOutputs = 4;
+constexpr size_t kMostInstructions = FusedProgram::kMostInstructions,
+                 kMostOutputs = FusedProgram::kMostOutputs;
 constexpr int64_t kWorthJoining = 2 * FusedProgram::kBlock;  // elements: one block has nothing to run beside
 
 // An operand as a program reads it.
