@@ -1,6 +1,8 @@
 // Softmax and normalisation at their edges. Numbers are PyTorch's unless worked out by hand.
 #include "hebb/ops/norm.h"
 
+#include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "hebb/autograd/grad.h"
@@ -27,6 +29,25 @@ TEST(Softmax, LargeAndInfiniteValues) {
       expect_values(softmax(columns, 0), {0.26894142, 0.26894142, 0.73105858, 0.73105858, 0, 0}, 1e-6);
     }
   });
+}
+
+TEST(Softmax, FloatsAsDoublesAndNaNOfAnyBits) {
+  manual_seed(6);
+  for (const int64_t n : {3, 8, 21, 64, 333}) {
+    std::vector<float> x = (randn({n}) * 20).to_vector<float>();
+    x[1] = -static_cast<float>(kInf);
+    x[static_cast<size_t>(n) / 2 + 1] -= 500;
+    const Tensor one = Tensor::from(x);
+    const auto got = softmax(one, 0).to_vector<float>();
+    const auto want = softmax(to(one, f64), 0).to_vector<double>();
+    for (size_t i = 0; i < got.size(); ++i)
+      EXPECT_NEAR(got[i], want[i], 2e-6 * want[i] + 1e-37) << n << ", " << i;
+    EXPECT_EQ(got[1], 0.0f);
+    for (const uint32_t bits : {0x7fc00000u, 0xffc00000u, 0x7fc00001u, 0xffc12345u}) {
+      std::memcpy(&x[2], &bits, sizeof(bits));
+      for (const float y : softmax(Tensor::from(x), 0).to_vector<float>()) EXPECT_TRUE(std::isnan(y)) << n;
+    }
+  }
 }
 
 TEST(Softmax, NaNAndNothingButMinusInfinityGiveNaN) {

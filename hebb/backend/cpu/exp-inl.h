@@ -82,12 +82,12 @@ HWY_INLINE V exp_below_88(D d, V x) {
     return exp_of(d, x);
   } else {
     const V least = hn::Set(d, -0x1.5d58ap6f);              // whose exponential is a normal number
-    const SplitExp<V> e = split_exp(d, hn::Max(least, x));  // (NaN stays)
+    const SplitExp<V> e = split_exp(d, hn::Max(least, x));
     const hn::RebindToSigned<D> di;
     const auto y = hn::BitCast(di, hn::Add(e.rest, hn::Set(d, 1.0f)));
     // n is added to the exponent: all bits of kShift are shifted out.
     const V scaled = hn::BitCast(d, hn::Add(y, hn::ShiftLeft<23>(hn::BitCast(di, e.shifted))));
-    return hn::IfThenZeroElse(hn::Lt(x, least), scaled);
+    return hn::IfThenElse(hn::Ge(x, least), scaled, hn::Max(hn::Zero(d), x));  // (of a NaN, the NaN)
   }
 }
 
