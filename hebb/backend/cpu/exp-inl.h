@@ -81,7 +81,7 @@ HWY_INLINE V exp_below_88(D d, V x) {
   if constexpr (sizeof(hn::TFromD<D>) == 8) {
     return exp_of(d, x);
   } else {
-    const V least = hn::Set(d, -0x1.5d58ap6f);              // whose exponential is a normal number
+    const V least = hn::Set(d, -0x1.5d58ap6f);  // whose exponential is a normal number
     const SplitExp<V> e = split_exp(d, hn::Max(least, x));
     const hn::RebindToSigned<D> di;
     const auto y = hn::BitCast(di, hn::Add(e.rest, hn::Set(d, 1.0f)));
