@@ -40,8 +40,9 @@ TEST(Softmax, FloatsAsDoublesAndNaNOfAnyBits) {
     const Tensor one = Tensor::from(x);
     const auto got = softmax(one, 0).to_vector<float>();
     const auto want = softmax(to(one, f64), 0).to_vector<double>();
+    // (The difference to the largest is rounded.)
     for (size_t i = 0; i < got.size(); ++i)
-      EXPECT_NEAR(got[i], want[i], 2e-6 * want[i] + 1e-37) << n << ", " << i;
+      EXPECT_NEAR(got[i], want[i], 2e-5 * want[i] + 1e-37) << n << ", " << i;
     EXPECT_EQ(got[1], 0.0f);
     for (const uint32_t bits : {0x7fc00000u, 0xffc00000u, 0x7fc00001u, 0xffc12345u}) {
       std::memcpy(&x[2], &bits, sizeof(bits));
