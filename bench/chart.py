@@ -52,9 +52,8 @@ def section(title, rows, y):
     top = y + 66
     bars, y = [], top + 10
     for row in rows:
-        many = f", {row['steps_per_call']} steps a call" if "steps_per_call" in row else ""
         bars += [text(MARGIN, y + 10, row["name"], "name"),
-                 text(MARGIN, y + 27, f"hebb {digits(row['hebb_ms'])} ms{many}", "small")]
+                 text(MARGIN, y + 27, f"hebb {digits(row['hebb_ms'])} ms", "small")]
         for k, (peer, time) in enumerate(row["peers"].items()):
             name, color = PEERS[peer]
             ratio = time / row["hebb_ms"]

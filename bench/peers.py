@@ -71,12 +71,6 @@ def options():
     parser.add_argument("--json-out", type=pathlib.Path, metavar="FILE", help="write the figures to this file")
     parser.add_argument("--svg", type=pathlib.Path, metavar="FILE", help="draw the times as a bar chart")
     o = parser.parse_args()
-    for file in (o.json_out, o.svg):
-        try:
-            if file:
-                file.open("a").close()
-        except OSError as e:
-            parser.error(f"{file}: {e.strerror}")
     program = shutil.which(o.program)
     if not program:
         parser.error(f"--program: {o.program} is no program; ./x build makes build/release/cli/hebb")
@@ -90,6 +84,12 @@ def options():
         parser.error(f"--tables inference: expected one of {', '.join(BATCHES)} after --only")
     if not o.kernels and not installed("torch"):
         parser.error("PyTorch is not installed here; ./x peers installs it")
+    for file in (o.json_out, o.svg):
+        try:
+            if file:
+                file.open("a").close()
+        except OSError as e:
+            parser.error(f"{file}: {e.strerror}")
     o.program = os.path.abspath(program)
     o.tables = o.tables or TABLES[:1 if o.precision != "f32" else 2 if o.only else 3]
     o.rounds = 1 if o.quick else 15 if o.kernels else 3

@@ -117,14 +117,6 @@ MemoryPlan plan_memory(const Graph& g) {
   return plan;
 }
 
-std::vector<ValueId> roots_of(const Graph& g) {
-  std::vector<ValueId> roots(g.values.size());
-  std::iota(roots.begin(), roots.end(), 0);
-  for (const Node& n : g.nodes)
-    if (n.op->view) roots[n.outputs[0]] = roots[n.inputs[0]];
-  return roots;
-}
-
 std::vector<int> plan_in_place(const Graph& g, const MemoryPlan& memory) {
   std::vector<int> state_of(g.values.size(), -1), in_place(g.values.size(), -1);
   for (size_t s = 0; s < g.states.size(); ++s) state_of[g.states[s].before] = static_cast<int>(s);

@@ -27,8 +27,6 @@ MemoryPlan plan_memory(const Graph& graph);
 /// For each node, whether its kernel may refuse values of the right shapes and types, such as an index out of
 /// range. What an earlier node has checked, or made, is refused no more: indices that a gradient reads again.
 std::vector<bool> may_throw(const Graph& graph);
-/// For each value, the one whose memory it may be read from: what it is a view of, or itself.
-std::vector<ValueId> roots_of(const Graph& graph);
 /// For each value, the place in graph.states of the state whose memory it may be written to while the state's
 /// old value is read; -1 for none. Only where nothing after it may throw: else a run that fails would leave
 /// some of the states changed.

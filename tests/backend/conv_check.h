@@ -14,7 +14,6 @@
 #include <type_traits>
 #include <vector>
 
-#include "hebb/core/parallel.h"
 #include "hebb/ops/conv.h"
 #include "tests/backend/targets.h"
 
@@ -123,7 +122,7 @@ void check(const char* direction, const Expected<T>& expected, F kernel, double 
   const size_t size = expected.sum.size();
   std::vector<T> first;
   for (const int threads : {1, 2, 3, 5}) {
-    set_num_threads(threads);
+    const test_support::Threads set(threads);
     std::vector<T> result(size, std::numeric_limits<T>::quiet_NaN());
     kernel(result.data());
     if (threads == 1) first = result;

@@ -14,7 +14,6 @@
 #include <vector>
 
 #include "hebb/core/dtype.h"
-#include "hebb/core/parallel.h"
 #include "tests/backend/targets.h"
 
 namespace hebb::cpu {
@@ -99,7 +98,7 @@ void check(const Case& c, int64_t samples = 1 << 20, const std::vector<int>& thr
     EXPECT_EQ(0, std::memcmp(result.data.data(), from_packed.data.data(), result.data.size() * sizeof(T)));
   }
   for (const int threads : thread_counts) {
-    set_num_threads(threads);
+    const test_support::Threads set(threads);
     Matrix<T> other = before;
     g.c = other.data.data();
     gemm(g);

@@ -3,14 +3,14 @@
 #include <gtest/gtest.h>
 #include <hwy/targets.h>
 
-#include "hebb/core/parallel.h"
+#include "tests/support/threads.h"
 
 namespace hebb::cpu::test {
 
 /// Calls fn once for each instruction set of this machine, with no other allowed.
 template <class F>
 void for_each_target(F fn) {
-  const int threads = num_threads();
+  const test_support::Threads put_back;
   hwy::SetSupportedTargetsForTest(0);
   for (int64_t left = hwy::SupportedTargets(); left != 0; left &= left - 1) {
     const int64_t target = left & -left;
@@ -21,7 +21,6 @@ void for_each_target(F fn) {
   }
   hwy::SetSupportedTargetsForTest(0);
   hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-  set_num_threads(threads);
 }
 
 }  // namespace hebb::cpu::test

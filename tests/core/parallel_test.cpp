@@ -14,17 +14,15 @@
 #include <thread>
 #include <vector>
 
+#include "tests/support/threads.h"
 #include "tests/support/throws.h"
 
 namespace hebb {
 namespace {
 
 class Parallel : public ::testing::Test {
- protected:
-  void TearDown() override { set_num_threads(before_); }
-
  private:
-  int before_ = num_threads();
+  test_support::Threads put_back_;
 };
 
 TEST_F(Parallel, VisitsEachIndexOnceForAnyNumberOfThreads) {

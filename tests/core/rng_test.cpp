@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <set>
 
-#include "hebb/core/parallel.h"
 #include "hebb/ops/random.h"
+#include "tests/support/threads.h"
 #include "tests/support/throws.h"
 
 namespace hebb {
@@ -120,16 +120,14 @@ TEST(Generator, ContinuesWhereItsSavedStateStood) {
 }
 
 TEST(Generator, ValuesDoNotDependOnTheNumberOfThreads) {
-  const int before = num_threads();
   std::vector<float> one;
   for (const int n : {1, 2, 3, 5}) {
-    set_num_threads(n);
+    const test_support::Threads set(n);
     Generator g(1);
     const auto v = randn({100'003}, f32, g).to_vector<float>();
     if (n == 1) one = v;
     EXPECT_EQ(v, one) << n;
   }
-  set_num_threads(before);
 }
 
 TEST(Random, FunctionsKeepTheirRanges) {

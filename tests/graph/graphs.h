@@ -8,12 +8,13 @@
 #include <string_view>
 #include <vector>
 
-#include "hebb/core/parallel.h"
 #include "hebb/graph/passes.h"
 #include "hebb/graph/trace.h"
+#include "tests/support/threads.h"
 
 namespace hebb::graph::test {
 
+using test_support::Threads;
 using Tensors = std::vector<Tensor>;
 using Args = std::span<const Tensor>;
 
@@ -51,17 +52,6 @@ class PassesOff {
  private:
   static constexpr const char* kName = "HEBB_DISABLE_PASS";
   std::optional<std::string> before_;
-};
-/// Sets how many threads run kernels, for as long as it lives.
-class Threads {
- public:
-  explicit Threads(int n) : before_(num_threads()) { set_num_threads(n); }
-  ~Threads() { set_num_threads(before_); }
-  Threads(const Threads&) = delete;
-  Threads& operator=(const Threads&) = delete;
-
- private:
-  const int before_;
 };
 
 }  // namespace hebb::graph::test

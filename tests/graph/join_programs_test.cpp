@@ -27,6 +27,23 @@ struct Case {
   }
 };
 
+// Fuses the graph and joins its programs, which changes no bit for any number of threads.
+void expect_joined_alike(Graph& g, const Tensors& arguments) {
+  Plan before(g);
+  const Tensors want = before.run(arguments);
+  fuse(g);
+  join_programs(g);
+  verify(g, "join_programs");
+  Plan after(g);
+  for (const int n : {1, 2, 3}) {
+    const Threads threads(n);
+    const Tensors got = after.run(arguments);
+    for (size_t i = 0; i < want.size(); ++i)
+      EXPECT_EQ(got[i].to_vector<float>(), want[i].to_vector<float>())
+          << "result " << i << ", " << n << " threads";
+  }
+}
+
 // Products in place, whose rows are final at once or late, in blocks that end within rows of channels;
 // Winograd by tiles and by outputs; phases of strides, windows side by side, gathered pixels. To the same
 // bits for any number of threads, whichever operand of the program the gradient is.
@@ -55,21 +72,9 @@ TEST(JoinPrograms, RunTheProgramBehindThem) {
             return program(apply1(ops::conv2d_input_grad_nhwc, c.attrs(), {a[0], a[1]}), a[2]);
           },
           arguments);
-      fuse(g);
-      Graph joined = g;
-      join_programs(joined);
-      verify(joined, "join_programs");
-      EXPECT_EQ(count(joined, "conv2d_input_grad_fused_nhwc"), 1u);
-      EXPECT_EQ(count(joined, "conv2d_input_grad_nhwc") + count(joined, "fused"), 0u);
-      Plan before(g), after(joined);
-      const Tensors want = before.run(arguments);
-      for (const int n : {1, 2, 3}) {
-        const Threads threads(n);
-        const Tensors got = after.run(arguments);
-        for (size_t i = 0; i < want.size(); ++i)
-          EXPECT_EQ(got[i].to_vector<float>(), want[i].to_vector<float>())
-              << "result " << i << ", " << n << " threads";
-      }
+      expect_joined_alike(g, arguments);
+      EXPECT_EQ(count(g, "conv2d_input_grad_fused_nhwc"), 1u);
+      EXPECT_EQ(count(g, "conv2d_input_grad_nhwc") + count(g, "fused"), 0u);
     }
   }
 }
@@ -100,21 +105,9 @@ TEST(JoinPrograms, OfProductsGiveTheSameBits) {
         };
         Graph g = traced(fn, arguments);
         fold_constants(g);
-        fuse(g);
-        Graph joined = g;
-        join_programs(joined);
-        verify(joined, "join_programs");
-        EXPECT_EQ(count(joined, kind == 0 ? "matmul_fused" : "linear_fused"), 1u) << joined.str();
-        EXPECT_EQ(count(joined, kind == 0 ? "matmul" : "linear"), 0u);
-        Plan before(g), after(joined);
-        const Tensors want = before.run(arguments);
-        for (const int threads : {1, 2, 3}) {
-          const Threads set(threads);
-          const Tensors got = after.run(arguments);
-          for (size_t i = 0; i < want.size(); ++i)
-            EXPECT_EQ(got[i].to_vector<float>(), want[i].to_vector<float>())
-                << "result " << i << ", " << threads << " threads";
-        }
+        expect_joined_alike(g, arguments);
+        EXPECT_EQ(count(g, kind == 0 ? "matmul_fused" : "linear_fused"), 1u) << g.str();
+        EXPECT_EQ(count(g, kind == 0 ? "matmul" : "linear"), 0u);
       }
     }
   }
@@ -133,17 +126,10 @@ TEST(JoinPrograms, SingleOpsJoinLargeResults) {
     return {silu(apply1(ops::conv2d_nhwc, Conv2dAttrs{}, {a[0], a[1]}))};
   };
   const auto check = [](const Function& fn, const Tensors& arguments, const char* op, size_t joined) {
+    SCOPED_TRACE(op);
     Graph g = traced(fn, arguments);
-    Plan before(g);
-    const Tensors want = before.run(arguments);
-    fuse(g);
-    join_programs(g);
-    verify(g, "join_programs");
+    expect_joined_alike(g, arguments);
     EXPECT_EQ(count(g, op), joined) << g.str();
-    Plan after(g);
-    const Tensors got = after.run(arguments);
-    for (size_t i = 0; i < want.size(); ++i)
-      EXPECT_EQ(got[i].to_vector<float>(), want[i].to_vector<float>()) << op;
   };
   const Tensors large{randn({1000, 40}), randn({160, 40}) * 0.1, randn({160})},
       small{randn({10, 40}), randn({160, 40}) * 0.1, randn({160})};
@@ -169,15 +155,8 @@ TEST(JoinPrograms, KeepTheSumsThatOthersReadOrThatHaveNoSuccessor) {
                           }};
   for (const Function& fn : fns) {
     Graph g = traced(fn, arguments);
-    fuse(g);
-    Plan before(g);
-    const Tensors want = before.run(arguments);
-    join_programs(g);
-    verify(g, "join_programs");
+    expect_joined_alike(g, arguments);
     EXPECT_EQ(count(g, "conv2d_input_grad_fused_nhwc"), 1u);
-    Plan after(g);
-    const Tensors got = after.run(arguments);
-    for (size_t i = 0; i < want.size(); ++i) EXPECT_EQ(got[i].to_vector<float>(), want[i].to_vector<float>());
   }
 }
 

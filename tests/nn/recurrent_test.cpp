@@ -5,7 +5,6 @@
 #include <gmock/gmock.h>
 
 #include "hebb/autograd/grad.h"
-#include "hebb/core/parallel.h"
 #include "hebb/graph/compile.h"
 #include "hebb/nn/linear.h"
 #include "hebb/ops/creation.h"
@@ -17,6 +16,7 @@
 #include "hebb/ops/reduce.h"
 #include "hebb/ops/view.h"
 #include "hebb/optim/adam.h"
+#include "tests/support/threads.h"
 #include "tests/support/throws.h"
 
 namespace hebb::nn {
@@ -90,18 +90,10 @@ TEST(LSTM, GivesTheSameBitsOnAnyNumberOfThreads) {
                w_ih = randn({160, 24}) * 0.1, w_hh = randn({160, 40}) * 0.1;
   std::vector<Tensor> leaves;
   for (const Tensor& t : {h, c, w_ih, w_hh}) leaves.push_back(t.detach().requires_grad_());
-  const int threads = num_threads();
-  std::vector<std::vector<float>> first;
-  for (const int n : {1, 2, 3, 5}) {
-    set_num_threads(n);
+  test_support::expect_same_bits_for_threads([&] {
     const LstmSequence y = lstm(x, leaves[0], leaves[1], leaves[2], leaves[3]);
-    const std::vector<Tensor> g = grad(std::vector{sum(y.output * y.output) + sum(y.c)}, leaves);
-    std::vector<std::vector<float>> values;
-    for (const Tensor& t : g) values.push_back(t.to_vector<float>());
-    if (n == 1) first = values;
-    EXPECT_EQ(values, first) << n << " threads";
-  }
-  set_num_threads(threads);
+    return grad(std::vector{sum(y.output * y.output) + sum(y.c)}, leaves);
+  });
 }
 
 struct Adder : Module {

@@ -5,7 +5,6 @@
 #include <gmock/gmock.h>
 
 #include "hebb/autograd/grad.h"
-#include "hebb/core/parallel.h"
 #include "hebb/ops/attention.h"
 #include "hebb/ops/creation.h"
 #include "hebb/ops/elementwise.h"
@@ -14,6 +13,7 @@
 #include "hebb/ops/random.h"
 #include "hebb/ops/reduce.h"
 #include "hebb/ops/view.h"
+#include "tests/support/threads.h"
 #include "tests/support/throws.h"
 
 namespace hebb::nn {
@@ -93,17 +93,12 @@ TEST(Attention, GradientsOfManyBlocksAreThoseOfTheWholeScores) {
 TEST(Attention, GivesTheSameBitsOnAnyNumberOfThreads) {
   std::vector<Tensor> leaves;
   for (int i = 0; i < 3; ++i) leaves.push_back(randn({3, 130, 20}).requires_grad_());
-  const int threads = num_threads();
-  std::vector<std::vector<float>> first;
-  for (const int n : {1, 2, 3, 5}) {
-    set_num_threads(n);
+  test_support::expect_same_bits_for_threads([&] {
     const Tensor y = scaled_dot_product_attention(leaves[0], leaves[1], leaves[2], {.causal = true});
-    std::vector<std::vector<float>> got = {values(y.detach())};
-    for (const Tensor& g : grad(std::vector{sum(y * y)}, leaves)) got.push_back(values(g));
-    if (n == 1) first = got;
-    EXPECT_EQ(got, first) << n << " threads";
-  }
-  set_num_threads(threads);
+    std::vector<Tensor> results = grad(std::vector{sum(y * y)}, leaves);
+    results.push_back(y.detach());
+    return results;
+  });
 }
 
 TEST(Attention, TakesScoresOfAnySize) {

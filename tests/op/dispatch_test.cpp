@@ -18,6 +18,7 @@
 #include "hebb/ops/reduce.h"
 #include "hebb/ops/view.h"
 #include "tests/support/op_driver.h"
+#include "tests/support/threads.h"
 #include "tests/support/throws.h"
 
 namespace hebb {
@@ -55,12 +56,12 @@ TEST(KernelCache, BuildsOnceForEachCall) {
 TEST(KernelCache, KeepsKernelsForEachNumberOfThreads) {
   test_support::on_fresh_thread([] {
     const Tensor a = matrix(4, 5);
-    const int threads = num_threads();
     sum(a);
     EXPECT_EQ(built_by([&] {
-                set_num_threads(threads + 1);
-                sum(a);
-                set_num_threads(threads);
+                {
+                  const test_support::Threads more(num_threads() + 1);
+                  sum(a);
+                }
                 sum(a);
               }),
               1);

@@ -3,12 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstring>
 #include <functional>
 #include <string>
 #include <vector>
 
-#include "hebb/core/parallel.h"
 #include "hebb/core/tensor.h"
 #include "hebb/op/dispatch.h"
 
@@ -46,23 +44,6 @@ inline void on_backends(const std::function<void()>& checks) {
     const BackendScope scope(name);
     checks();
   }
-}
-
-/// The results of fn hold the same bits for any number of threads.
-inline void expect_same_bits_for_threads(const std::function<std::vector<Tensor>()>& fn) {
-  const int before = num_threads();
-  set_num_threads(1);
-  const std::vector<Tensor> expected = fn();
-  for (const int n : {2, 3, 5}) {
-    set_num_threads(n);
-    const std::vector<Tensor> got = fn();
-    for (size_t i = 0; i < got.size(); ++i) {
-      const auto bytes = static_cast<size_t>(got[i].numel() * size_of(got[i].dtype()));
-      EXPECT_EQ(std::memcmp(got[i].raw_data(), expected[i].raw_data(), bytes), 0)
-          << "result " << i << " with " << n << " threads";
-    }
-  }
-  set_num_threads(before);
 }
 
 /// fn throws an Error whose message contains `part`.

@@ -5,25 +5,26 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstring>
 #include <limits>
 
 #include "hebb/autograd/grad.h"
-#include "hebb/core/parallel.h"
 #include "hebb/op/dispatch.h"
 #include "hebb/ops/creation.h"
 #include "hebb/ops/elementwise.h"
 #include "hebb/ops/random.h"
 #include "hebb/ops/reduce.h"
 #include "hebb/ops/view.h"
+#include "tests/support/threads.h"
 #include "tests/support/throws.h"
 
 namespace hebb {
 namespace {
 
 using test_support::error_of;
+using ::testing::DoubleNear;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Pointwise;
 
 std::vector<double> list(const Tensor& t) { return t.to_vector<double>(); }
 
@@ -174,29 +175,23 @@ TEST(Index, Triangles) {
 }
 
 TEST(Index, AnyNumberOfThreadsGivesTheSameBits) {
-  const int before = num_threads();
   const Tensor index = randint(0, 50, {3000});
   const Tensor rows = randn({3000, 40}), lines = randn({40, 3000});
   const Tensor each = randint(0, 50, {3000, 40});
-  std::vector<std::vector<float>> first;
-  for (const int threads : {1, 2, 3, 5}) {
-    set_num_threads(threads);
-    std::vector<std::vector<float>> now;
-    for (const Tensor& t :
-         {index_add(zeros({50, 40}), 0, index, rows), index_add(zeros({40, 50}), 1, index, lines),
-          scatter_add(zeros({50, 40}), 0, each, rows), scatter_add(zeros({3000, 50}), 1, each, rows),
-          index_select(rows, 0, index), gather(rows, 0, each), embedding(each, rows)})
-      now.push_back(t.to_vector<float>());
-    if (threads == 1) first = now;
-    for (size_t i = 0; i < now.size(); ++i)
-      EXPECT_EQ(std::memcmp(now[i].data(), first[i].data(), now[i].size() * sizeof(float)), 0)
-          << "op " << i << ", " << threads << " threads";
-  }
-  set_num_threads(before);
+  const auto results = [&]() -> std::vector<Tensor> {
+    return {index_add(zeros({50, 40}), 0, index, rows),
+            index_add(zeros({40, 50}), 1, index, lines),
+            scatter_add(zeros({50, 40}), 0, each, rows),
+            scatter_add(zeros({3000, 50}), 1, each, rows),
+            index_select(rows, 0, index),
+            gather(rows, 0, each),
+            embedding(each, rows)};
+  };
+  test_support::expect_same_bits_for_threads(results);
+  const std::vector<Tensor> fast = results();
   const BackendScope scope("reference");
-  EXPECT_EQ(gather(rows, 0, each).to_vector<float>(), first[5]);
-  const std::vector<float> plain = scatter_add(zeros({50, 40}), 0, each, rows).to_vector<float>();
-  for (size_t i = 0; i < plain.size(); ++i) ASSERT_NEAR(plain[i], first[2][i], 1e-4);
+  EXPECT_EQ(gather(rows, 0, each).to_vector<float>(), fast[5].to_vector<float>());
+  EXPECT_THAT(list(scatter_add(zeros({50, 40}), 0, each, rows)), Pointwise(DoubleNear(1e-4), list(fast[2])));
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "hebb/ops/reduce.h"
 #include "hebb/ops/view.h"
 #include "tests/ops/check_values.h"
+#include "tests/support/threads.h"
 
 namespace hebb {
 namespace {
@@ -259,14 +260,14 @@ TEST(Loss, EqualForAnyNumberOfThreads) {
   std::vector<int64_t> classes;
   for (int64_t i = 0; i < 3000; ++i) classes.push_back(i * 7 % 19);
   const Tensor target = integers(classes), x = wave({3000, 19}, f32);
-  expect_same_bits_for_threads([&] {
+  test_support::expect_same_bits_for_threads([&] {
     Tensor leaf = x.detach().requires_grad_();
     const Tensor loss = cross_entropy(leaf, target, {.label_smoothing = 0.1});
     backward(loss);
     const Tensor bce = binary_cross_entropy(sigmoid(x), sigmoid(x * 2), {.reduction = kEach});
     return std::vector<Tensor>{loss, leaf.grad(), bce};
   });
-  expect_same_bits_for_threads([&] {
+  test_support::expect_same_bits_for_threads([&] {
     Tensor leaf = reshape(x, {10, 19, 300}).detach().requires_grad_();
     const Tensor loss = cross_entropy(leaf, reshape(target, {10, 300}), {.ignore_index = 3});
     backward(loss);

@@ -11,6 +11,7 @@
 #include "hebb/ops/reduce.h"
 #include "hebb/ops/view.h"
 #include "tests/ops/check_values.h"
+#include "tests/support/threads.h"
 
 namespace hebb {
 namespace {
@@ -244,7 +245,7 @@ TEST(Norm, EqualForAnyNumberOfThreads) {
   const Tensor rows = wave({500, 70}, f32);
   for (const int mode : {0, 1, 2, 3, 4}) {
     SCOPED_TRACE(mode);
-    expect_same_bits_for_threads([&] {
+    test_support::expect_same_bits_for_threads([&] {
       Tensor leaf = (mode % 2 ? rows : x).detach().requires_grad_(), weight = w.detach().requires_grad_();
       Tensor mean = zeros({70}), var = ones({70});
       const Tensor y = mode < 2    ? batch_norm(leaf, mean, var, weight, b, true)

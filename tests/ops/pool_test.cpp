@@ -9,6 +9,7 @@
 #include "hebb/ops/reduce.h"
 #include "hebb/ops/view.h"
 #include "tests/ops/check_values.h"
+#include "tests/support/threads.h"
 
 namespace hebb {
 namespace {
@@ -212,7 +213,7 @@ TEST(Pool, EqualForAnyNumberOfThreads) {
   const Tensor x = wave({8, 6, 61, 47}, f32);
   for (const int mode : {0, 1, 2, 3, 4, 5}) {
     SCOPED_TRACE(mode);
-    expect_same_bits_for_threads([&] {
+    test_support::expect_same_bits_for_threads([&] {
       Tensor leaf = x.detach().requires_grad_();
       const Tensor y = mode == 0   ? max_pool2d(leaf, 2)
                        : mode == 1 ? max_pool2d(leaf, 3, {.stride = 2, .padding = 1})

@@ -6,18 +6,17 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstring>
 #include <limits>
 
 #include "hebb/autograd/grad.h"
 #include "hebb/backend/cpu/cpu_backend.h"
-#include "hebb/core/parallel.h"
 #include "hebb/op/dispatch.h"
 #include "hebb/ops/creation.h"
 #include "hebb/ops/elementwise.h"
 #include "hebb/ops/minmax.h"
 #include "hebb/ops/random.h"
 #include "hebb/ops/view.h"
+#include "tests/support/threads.h"
 #include "tests/support/throws.h"
 
 namespace hebb {
@@ -294,24 +293,14 @@ TEST(Reduce, CpuKernelsAgreeWithTheReference) {
 }
 
 TEST(Reduce, AnyNumberOfThreadsGivesTheSameBits) {
-  const int before = num_threads();
   for (const ShapeCase& c : shape_cases()) {
     SCOPED_TRACE(c.shape.str());
     const Tensor x = randn(c.shape);
-    std::vector<std::vector<float>> first;
-    for (const int threads : {1, 2, 3, 5}) {
-      set_num_threads(threads);
-      std::vector<std::vector<float>> now;
-      for (const Tensor& t : {sum(x, c.dims), mean(x, c.dims), amax(x, c.dims), logsumexp(x, c.dims),
-                              var(x, c.dims), norm(x, 2, c.dims)})
-        now.push_back(t.to_vector<float>());
-      if (threads == 1) first = now;
-      for (size_t i = 0; i < now.size(); ++i)
-        EXPECT_EQ(std::memcmp(now[i].data(), first[i].data(), now[i].size() * sizeof(float)), 0)
-            << "reduction " << i << ", " << threads << " threads";
-    }
+    test_support::expect_same_bits_for_threads([&]() -> std::vector<Tensor> {
+      return {sum(x, c.dims),       mean(x, c.dims), amax(x, c.dims),
+              logsumexp(x, c.dims), var(x, c.dims),  norm(x, 2, c.dims)};
+    });
   }
-  set_num_threads(before);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include "hebb/backend/cpu/cpu_backend.h"
 #include "hebb/core/parallel.h"
 #include "tests/support/table_test.h"
+#include "tests/support/threads.h"
 
 namespace hebb::test_support {
 namespace {
@@ -25,11 +26,8 @@ TEST_P(Targets, EqualsThePlainKernelOnEachInstructionSet) {
 }
 
 class Threads : public TableTest {
- protected:
-  void TearDown() override { set_num_threads(threads_before_); }
-
  private:
-  int threads_before_ = num_threads();
+  test_support::Threads put_back_;
 };
 
 TEST_P(Threads, ResultsDoNotDependOnTheirNumber) {

@@ -3,9 +3,9 @@
 
 #include <limits>
 
-#include "hebb/core/parallel.h"
 #include "hebb/ops/creation.h"
 #include "tests/optim/support.h"
+#include "tests/support/threads.h"
 
 namespace hebb::optim {
 namespace {
@@ -89,13 +89,11 @@ TEST(ClipTest, HoldsValuesWithinLimits) {
 TEST(ClipTest, NormDoesNotDependOnThreads) {
   Values g(100'003);
   for (size_t i = 0; i < g.size(); ++i) g[i] = std::sin(static_cast<double>(i));
-  const int before = num_threads();
   Values norms;
   for (const int threads : {1, 2, 3}) {
-    set_num_threads(threads);
+    const test_support::Threads set(threads);
     norms.push_back(clip_grad_norm_(with_grads({g}, f32), 1).item<double>());
   }
-  set_num_threads(before);
   EXPECT_EQ(norms[0], norms[1]);
   EXPECT_EQ(norms[0], norms[2]);
   EXPECT_NEAR(norms[0], std::sqrt(50'001.5), 1);

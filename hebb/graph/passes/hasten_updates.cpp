@@ -8,6 +8,14 @@ namespace {
 
 constexpr ptrdiff_t kBefore = -1;  // the place of what no node makes or reads
 
+// For each value, the one whose memory it may be read from: what it is a view of, or itself.
+std::vector<ValueId> roots_of(const Graph& g) {
+  std::vector<ValueId> roots = detail::each_itself(g);
+  for (const Node& n : g.nodes)
+    if (n.op->view) roots[n.outputs[0]] = roots[n.inputs[0]];
+  return roots;
+}
+
 }  // namespace
 
 void hasten_updates(Graph& g) {
