@@ -1,6 +1,8 @@
 #include "hebb/backend/cpu/cpu_backend.h"
 
-#include <hwy/highway.h>
+#include "hebb/backend/cpu/targets.h"
+
+#include <hwy/targets.h>
 
 #include <fstream>
 #include <unordered_map>
